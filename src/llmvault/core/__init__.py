@@ -1,0 +1,1 @@
+"""Ports and small values that everything stands on; standard library only."""
