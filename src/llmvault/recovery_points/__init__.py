@@ -1,0 +1,1 @@
+"""Recovery points: the manifest, where they are kept, how they are found again."""
