@@ -1,0 +1,1 @@
+"""What this installation knows: an index that can be rebuilt from the repositories."""
