@@ -1,0 +1,1 @@
+"""What is protected: one driver per kind of source, behind small interfaces."""

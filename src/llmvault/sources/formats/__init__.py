@@ -1,0 +1,1 @@
+"""File formats of models, read without trusting a byte: headers only, never the weights."""

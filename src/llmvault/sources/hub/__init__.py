@@ -1,0 +1,1 @@
+"""The cache of huggingface_hub: where it keeps repositories, and what is wrong with one."""
