@@ -1,0 +1,5 @@
+"""Chroma: a PersistentClient directory, or a running server."""
+
+from llmvault.sources.chroma.store import ChromaStore
+
+__all__ = ["ChromaStore"]

@@ -1,0 +1,5 @@
+"""LanceDB database directories."""
+
+from llmvault.sources.lancedb.store import LanceDatabase
+
+__all__ = ["LanceDatabase"]

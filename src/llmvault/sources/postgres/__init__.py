@@ -1,0 +1,5 @@
+"""PostgreSQL databases, with or without pgvector."""
+
+from llmvault.sources.postgres.database import PostgresDatabase
+
+__all__ = ["PostgresDatabase"]
