@@ -1,0 +1,1 @@
+"""Filesystem snapshots: taken before sources are read, held meanwhile, destroyed afterwards."""
