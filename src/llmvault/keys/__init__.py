@@ -1,0 +1,1 @@
+"""Keys: the only user of ``cryptography``."""
