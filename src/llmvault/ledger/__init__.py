@@ -1,0 +1,1 @@
+"""llmvault's own tamper-evident record of what it did."""
