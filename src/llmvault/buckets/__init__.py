@@ -1,0 +1,1 @@
+"""Buckets as declared: compare, set up, read back, and try to break."""
