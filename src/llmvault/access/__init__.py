@@ -1,0 +1,1 @@
+"""People, and what they approve before it is done."""
