@@ -1,0 +1,1 @@
+"""Taking recovery points: observe, plan, capture, read with restic, cross-check, record."""
