@@ -1,0 +1,1 @@
+"""Bringing recovery points back, verified byte for byte."""
