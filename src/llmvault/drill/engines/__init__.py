@@ -1,0 +1,1 @@
+"""Inference engines that a drill starts, behind one interface."""

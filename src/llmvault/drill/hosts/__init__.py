@@ -1,0 +1,1 @@
+"""Scratch hosts: where a drill restores to, behind one interface."""
