@@ -1,0 +1,1 @@
+"""Legal holds: what is held is not deleted, whatever any rule says."""
