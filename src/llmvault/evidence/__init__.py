@@ -1,0 +1,1 @@
+"""Evidence: signed bundles for people who trust neither llmvault nor its operator."""
