@@ -1,0 +1,28 @@
+"""``llmvault`` and ``python -m llmvault``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+from llmvault.cli.main import run
+from llmvault.cli.output import prepare_streams
+
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has set it
+            signal.signal(number, _leave)
+    prepare_streams()
+    return run(sys.argv[1:])
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    # an exception rather than an end: what was started is stopped, what was restored is destroyed
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
