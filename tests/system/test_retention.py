@@ -1,0 +1,218 @@
+"""Retention as people use it: a plan with reasons, approval, that deleted, and an account."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from llmvault.app import build_app
+from llmvault.app.retention import recover_retention
+from llmvault.ledger.files import LedgerFiles
+from tests.system.deployment import Deployment
+from tests.system.history import NOON, RULES, History, add_bulk, decisions, make_history
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def made(small: Deployment, tmp_path_factory: pytest.TempPathFactory) -> History:
+    return make_history(small.copy(tmp_path_factory.mktemp("history") / "base"))
+
+
+@pytest.fixture
+def history(made: History, tmp_path: Path) -> History:
+    return made.copy(tmp_path / "base")
+
+
+def reasons(history: History) -> dict[str, str]:
+    """Return recovery point -> the rules that a plan gives for it."""
+    return {
+        point["id"]: " ".join(reason["rule"] for reason in point["reasons"])
+        for point in decisions(history.run("retention", "plan"))
+    }
+
+
+def test_a_plan_is_approved_and_applied_exactly(history: History) -> None:
+    plan = history.run("retention", "plan")
+    assert plan.exit_code == 0, plan
+    planned = {point["id"]: point["action"] for point in decisions(plan)}
+    assert set(planned) == set(history.points)
+    assert all(point["reasons"] for point in decisions(plan))
+    assert [planned[one] for one in history.points[-2:]] == ["keep", "keep"]
+    going = {one for one, action in planned.items() if action == "delete"}
+    assert going
+    assert history.left() == set(history.points), "a plan deletes nothing"
+
+    digest = history.request()
+    assert digest == plan.document["digest"], "the same world, the same plan"
+    early = history.run("retention", "apply", digest)
+    assert early.exit_code == 4, early
+    assert "0 of 1 have approved" in early.error["cause"]
+    assert history.left() == set(history.points)
+
+    assert history.approve(digest).document["missing"] == 0
+    done = history.run("retention", "apply", digest)
+    assert (done.exit_code, done.document["verdict"]) == (0, "proven"), done
+    assert {one["recovery_point"] for one in done.document["deleted"]} == going
+    assert history.left() == set(history.points) - going
+    assert done.document["approved_by"] == ["ada"]
+    assert "no errors were found" in history.deployment.restic("check").stdout
+
+    kinds = history.kinds()
+    assert kinds == [
+        *("key.made", "policy.changed"),
+        *("approval.requested", "approval.given", "retention.started", "retention.applied"),
+    ]
+    started = history.ledger()[4]["facts"]
+    assert {one["recovery_point"] for one in started["recovery_points"]} == going
+    assert all(one["why"] for one in started["recovery_points"])
+
+    listed = history.run("recovery-points", "list").document["recovery_points"]
+    assert {one["id"] for one in listed} == set(history.points) - going
+    again = history.run("retention", "apply", digest)
+    assert again.exit_code == 4
+    assert "it has been applied" in again.error["cause"]
+    assert set(history.actions().values()) == {"keep"}
+
+
+def test_a_class_gives_account(history: History) -> None:
+    hold = history.run(
+        *("hold", "add", "--recovery-point", history.points[1]),
+        *("--matter", "case 7", "--why", "asked for by the court"),
+    )
+    assert hold.exit_code == 0, hold
+    digest = history.approved()
+    assert history.run("retention", "apply", digest[:12]).exit_code == 0
+    table, page = history.deployment.base / "a.csv", history.deployment.base / "a.html"
+    show = history.run("retention", "show", "standard", "--csv", str(table), "--html", str(page))
+    assert show.exit_code == 0, show
+    told = show.document
+    assert told["basis"] == "the example's policy, section 1"
+    assert told["kept_how_long"].startswith("the last 2, 2 monthly")
+    assert told["deleted"]
+    for one in told["deleted"]:
+        assert one["why"] == "no rule keeps it"
+        assert one["approved_by"] == ["ada"]
+        assert one["plan"] == digest
+    held = {one["recovery_point"]: one for one in told["could_not_be_deleted"]}
+    assert "case 7" in held[history.points[1]]["why"]
+    assert held[history.points[1]]["until"] is None
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(history.points)
+    assert {row["state"] for row in rows} >= {"deleted", "kept", "could not be deleted"}
+    assert "section 1" in page.read_text()
+    people = history.deployment.run("retention", "show", "standard")
+    assert "case 7" in people.stdout
+
+
+def test_everything_comes_back_from_the_ledger_alone(history: History) -> None:
+    hold = ("hold", "add", "--source", "configs", "--matter", "case 7", "--why", "asked for")
+    held = history.run(*hold).document["id"]
+    other = ("hold", "add", "--recovery-point", history.points[0], "--matter", "m", "--why", "w")
+    history.run(*other)
+    release = history.run("hold", "release", held, "--as", "bert")
+    for person in ("ada", "carl"):
+        history.approve(release.error["next_step"].split()[-1], person)
+    assert history.run("hold", "release", held, "--as", "bert").exit_code == 0
+    applied = history.approved()
+    assert history.run("retention", "apply", applied).exit_code == 0
+    history.add_point(datetime.now(UTC) - timedelta(minutes=1))
+    waiting = history.approved()
+    asked = ("hold", "list", "--all"), ("retention", "show", "standard"), ("approve", waiting)
+    before = [history.run(*one).document for one in asked]
+
+    for name in ("holds", "access", "retention"):
+        shutil.rmtree(history.state / name)
+    for file in history.state.glob("catalog.sqlite*"):
+        file.unlink()
+    app = build_app(policies=history.deployment.policies, state=history.state)
+    entries = list(LedgerFiles(history.state / "ledger").entries())
+    for _ in range(2):
+        done = recover_retention(app, entries)
+    assert (done.holds, done.requests, done.approvals) == (2, 3, 4)
+    assert done.deletions == len(before[1]["deleted"])
+    assert history.run("retention", "apply", applied).exit_code in (2, 4)
+
+    after = [history.run(*one).document for one in asked]
+    assert without(after[0], "at") == without(before[0], "at")
+    assert [without(one, "deleted") for one in after[1]["deleted"]] == [
+        without(one, "deleted") for one in before[1]["deleted"]
+    ]
+    assert (after[2]["missing"], len(after[2]["approvals"])) == (0, 1)
+
+
+def without(document: object, name: str) -> object:
+    """Return a document without a field, at any depth: entries are written a moment later."""
+    if isinstance(document, dict):
+        return {key: without(value, name) for key, value in document.items() if key != name}
+    if isinstance(document, list):
+        return [without(one, name) for one in document]
+    return document
+
+
+def test_bytes_are_estimated_and_freed(history: History) -> None:
+    bulk = add_bulk(history, 3 << 20, NOON - timedelta(days=3, minutes=1))
+    plan = history.run("retention", "plan")
+    (found,) = [point for point in decisions(plan) if point["id"] == bulk]
+    assert found["action"] == "delete"
+    assert found["bytes_added"] > 3 << 20
+    assert plan.document["bytes_freed_estimate"] > 3 << 20
+    assert found["gone_not_before"] == "when applied"
+    done = history.run("retention", "apply", history.approved())
+    assert done.document["bytes_freed"]["primary"] > 2.9 * (1 << 20), done
+
+
+def test_a_drilled_point_outranks_a_newer_unproven_one(history: History) -> None:
+    oldest = history.points[0]
+    assert history.actions()[oldest] == "delete" or "monthly" in reasons(history)[oldest]
+    history.drilled(oldest)
+    assert "last-proven" in reasons(history)[oldest]
+    history.drilled(history.points[1])
+    assert "last-proven" in reasons(history)[history.points[1]]
+
+
+def test_a_rule_that_matches_nothing_or_everything_is_an_error(history: History) -> None:
+    def planned(keep: str) -> tuple[int, str]:
+        history.deployment.override(f"retention: {{standard: {{keep: {keep}}}}}", name="zz-rules")
+        done = history.run("retention", "plan")
+        return done.exit_code, done.error["cause"]
+
+    nothing = planned("{tags: [release], last: null}")
+    assert nothing[0] == 2
+    assert "has the tag release: the rule keeps nothing" in nothing[1]
+    assert "everything would go" not in planned("{tags: [release]}")[1]
+    everything = planned('{tags: ["llmvault:manifest"]}')
+    assert everything[0] == 2
+    assert "nothing ever goes" in everything[1]
+    none = planned("{last: null, monthly: null}")
+    assert none[0] == 2
+    assert "last: unlimited" in str(history.run("retention", "plan").document)
+
+
+def test_a_class_without_any_point_is_unproven(fresh: Deployment) -> None:
+    history = make_history(fresh, count=0)
+    done = history.run("retention", "plan")
+    assert done.exit_code == 3
+    assert "no recovery point in its repositories" in done.error["cause"]
+
+
+def test_snapshots_of_others_are_left_alone(history: History) -> None:
+    digest = history.approved()
+    assert history.run("retention", "apply", digest).exit_code == 0
+    assert "theirs" in history.deployment.restic("snapshots", "--json").stdout
+
+
+def test_no_rule_of_approval_means_no_deletion(fresh: Deployment) -> None:
+    history = make_history(fresh, rules=RULES.partition("    approvals:")[0])
+    plan = history.run("retention", "plan", "--request")
+    assert plan.exit_code == 0, plan
+    for command in ("approve", "retention apply"):
+        done = history.run(*command.split(), plan.document["digest"])
+        assert done.exit_code == 4, done
+        assert "the policy does not say who approves it" in done.error["cause"]
+    assert history.left() == set(history.points)
