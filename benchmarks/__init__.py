@@ -1,0 +1,1 @@
+"""Measurements against plain restic; see ``scripts/bench``."""
