@@ -117,11 +117,14 @@ def first_backup(bench: Bench) -> None:
     for _ in range(bench.rounds):
         repository = bench.repository("plain")
         env = bench.restic_env(repository)
+        os.sync()  # what the one before wrote is not to be written in the time of the next
         plain.append(run(["restic", "backup", "-q", str(bench.tree)], env=env))
         env = bench.restic_env(bench.repository("tuned"))
+        os.sync()
         tuned.append(run(["restic", "backup", "-q", *TUNED, "."], env=env, cwd=bench.tree))
         shutil.rmtree(bench.base / "state-ours", ignore_errors=True)
         env = bench.vault_env("ours", bench.repository("ours"), bench.tree)
+        os.sync()
         ours.append(run(["llmvault", "backup"], env=env))
     bench.row("first backup, against restic's defaults", ours, plain, "< 1")
     bench.row("first backup, against restic tuned by hand", ours, tuned, "<= 1.05")

@@ -87,6 +87,7 @@ class Vault:
         drills: what drills entered into the catalog, oldest first.
         snapshots: takes filesystem snapshots.
         snapshot: which one every source is to be read through.
+        compression: of every source; None for what its kind asks for.
     """
 
     base: Path
@@ -98,6 +99,7 @@ class Vault:
     drills: list[DrillEntry] = field(default_factory=list)
     snapshots: HoldsSnapshots = field(default_factory=NoSnapshots)
     snapshot: str = "none"
+    compression: str | None = None
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
 
     @property
@@ -164,7 +166,8 @@ class Vault:
             plan=plan,
             recovery_point=RandomIds().new("rp", self.clock.now()),
             sources=tuple(
-                SourceChoice(source.name, source.kind, None, self.snapshot) for source in chosen
+                SourceChoice(source.name, source.kind, self.compression, self.snapshot)
+                for source in chosen
             ),
             pairings=self.pairings,
             rto_seconds=900.0,

@@ -137,6 +137,7 @@ class App:
             backend={key: self.secrets.resolve(ref) for key, ref in declared.environment.items()},
             connections=declared.connections,
             pack_size_mib=declared.pack_size_mib,
+            written_ahead=declared.large_files == "fast",
             storage_class=declared.object_store.storage_class if declared.object_store else None,
         )
 

@@ -197,8 +197,12 @@ def _read(
     *,
     on_nearly_read: Callable[[], None],
 ) -> _Reading:
+    furthest = 0
+
     def heard(count: int) -> None:
-        ports.progress.advance(reading.source, count)
+        nonlocal furthest  # restic counts again what was written ahead of it
+        furthest = max(furthest, count)
+        ports.progress.advance(reading.source, furthest)
 
     tags = tags_of(run.plan, reading.source)
     if isinstance(capture, StreamCapture):
@@ -219,6 +223,8 @@ def _read(
         host=ports.host,
         tags=tags,
         staging=lists,
+        journal=ports.memory.head_starts(run.plan.plan),
+        clock=ports.clock,
         older_parent=lambda repository: run.admission.newest(repository, reading.source),
         parent_lost=lambda repository, parent: run.admission.parent_lost(
             repository, reading.source, parent

@@ -21,6 +21,7 @@ from llmvault.core.errors import VaultError
 from llmvault.core.units import format_seconds
 from llmvault.core.verdict import Check, Verdict, combine
 from llmvault.ledger.interface import Ledger
+from llmvault.packs import journal as head_starts
 from llmvault.recovery_points.manifest import FILENAME, encode
 from llmvault.recovery_points.model import FileRecord, LastRun, Manifest, SourceRecord
 from llmvault.recovery_points.ownership import TAG
@@ -297,6 +298,7 @@ def _capture_all(
         ports.memory.staging(plan.plan, plan.recovery_point) as staging,
         ports.snapshots.holding(plan.recovery_point, wishes) as held,
     ):
+        head_starts.sweep(ports.memory.head_starts(plan.plan))
         for reading in plan.readings:
             last_one = eager and reading is plan.readings[-1]
             admission.ask_parentless(ports.repositories.values(), reading.source)

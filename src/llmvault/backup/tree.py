@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from llmvault.backup.digests import Digest, TreeHasher, same_content
+from llmvault.backup.digests import Digest, TreeHasher, same_content, sample_of
 from llmvault.backup.listing import Listing, changed_since, list_capture, literal_pattern
 from llmvault.backup.model import Reading
 from llmvault.backup.plan import Judgement, judge
+from llmvault.core.clock import Clock
 from llmvault.core.entries import Entry
 from llmvault.core.errors import VaultError
 from llmvault.core.files import write_durably
+from llmvault.packs.model import HeadStart, Written, large_files
 from llmvault.recovery_points.model import FileRecord, FileState
 from llmvault.restic.command import BackupOptions
 from llmvault.restic.errors import snapshot_is_gone
@@ -61,17 +64,33 @@ def judge_tree(root: Path, files: Sequence[Entry], before: Mapping[str, FileStat
 
 
 @dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be read.
+
+    Attributes:
+        starts: repository name -> what was written into it ahead of restic.
+        to_read: bytes that were not.
+    """
+
+    reading: Reading
+    judgement: Judgement
+    starts: Mapping[str, HeadStart]
+    to_read: int
+
+
+@dataclass(frozen=True, slots=True)
 class TreeReader:
     """Reads one captured tree into several repositories at once.
 
     Attributes:
         staging: private directory for the lists handed to restic.
+        journal: names what is written ahead of restic until it is no longer needed.
         older_parent: returns the snapshot to compare with in a repository in which the last run
             made none; empty when there is none.
         parent_lost: the same for a repository in which the named snapshot is gone; raises
             VaultError when it is not the repository it was.
         on_bytes: hears how many bytes restic has behind it.
-        on_start: hears how many bytes must be read, once restic runs.
+        on_start: hears how many bytes must be read, before they are.
         on_nearly_read: called in the reading thread when less than 1 GiB is left to read.
     """
 
@@ -79,6 +98,8 @@ class TreeReader:
     host: str
     tags: tuple[str, ...]
     staging: Path
+    journal: Path
+    clock: Clock
     older_parent: Callable[[Repository], str]
     parent_lost: Callable[[Repository, str], str]
     on_bytes: Callable[[int], None]
@@ -91,16 +112,21 @@ class TreeReader:
         """Read everything once: restic into each repository, the hasher into digests."""
         listing = list_capture(capture)
         judgement = judge_tree(capture.root, listing.files, before)
-        hasher = TreeHasher(capture.root, judgement.changed, starts=_starts(listing.files))
-        hasher.start()
-        try:
-            outcomes = self._read_into_all(capture, listing, reading, judgement, hasher)
-            if all(isinstance(outcome, VaultError) for outcome in outcomes.values()):
+        self.on_start(sum(entry.size for entry in judgement.changed))
+        with self._written_ahead(capture.root, reading, judgement) as written:
+            left = tuple(e for e in judgement.changed if e.path not in written.sha256)
+            hasher = TreeHasher(capture.root, left, starts=_starts(listing.files))
+            hasher.digests.update(_digests(capture.root, judgement.changed, written))
+            hasher.start()
+            work = _Work(reading, judgement, written.starts, sum(entry.size for entry in left))
+            try:
+                outcomes = self._read_into_all(capture, listing, work, hasher)
+                if all(isinstance(outcome, VaultError) for outcome in outcomes.values()):
+                    hasher.cancel()
+                hasher.finish()
+            except BaseException:
                 hasher.cancel()
-            hasher.finish()
-        except BaseException:
-            hasher.cancel()
-            raise
+                raise
         states = _states(listing.files, judgement, hasher.digests)
         # our own words for a cause are shorter than restic's
         unread = {**_unread(capture.root, outcomes), **listing.unreadable, **hasher.unreadable}
@@ -122,14 +148,12 @@ class TreeReader:
         self,
         capture: TreeCapture,
         listing: Listing,
-        reading: Reading,
-        judgement: Judgement,
+        work: _Work,
         hasher: TreeHasher,
     ) -> dict[str, BackupOutcome | VaultError]:
         exclude, paths = self._exclude_file(capture, listing), self._paths_file(capture, listing)
 
         interrupted, nearly_read = Event(), Event()
-        to_read = sum(entry.size for entry in judgement.changed)
         size = sum(entry.size for entry in listing.files)
 
         def heard(count: int) -> None:
@@ -147,7 +171,7 @@ class TreeReader:
                 )
 
             try:
-                return self._compared(repository, reading, judgement, attempt)
+                return self._compared(repository, work, attempt)
             except VaultError as error:
                 return error
 
@@ -156,8 +180,7 @@ class TreeReader:
                 running = {name: pool.submit(read_into, r) for name, r in self.repositories.items()}
                 for future in running.values():
                     future.add_done_callback(lambda _: nearly_read.set())
-                self.on_start(to_read)
-                if to_read > _LAST_STRETCH:
+                if work.to_read > _LAST_STRETCH:
                     nearly_read.wait()
                 self.on_nearly_read()
                 return {name: future.result() for name, future in running.items()}
@@ -168,23 +191,25 @@ class TreeReader:
     def _compared(
         self,
         repository: Repository,
-        reading: Reading,
-        judgement: Judgement,
+        work: _Work,
         attempt: Callable[[BackupOptions], BackupOutcome],
     ) -> BackupOutcome:
         """Back up, compared with the last snapshot that there is.
 
         Only the last run's own snapshot is of the very files that the judgement speaks of, so any
-        other is compared by restic's strict rule.
+        other is compared by restic's strict rule. A head start holds that snapshot's other files.
         """
         options = BackupOptions(
             host=self.host,
             tags=self.tags,
-            parent=reading.parents.get(repository.name, ""),
-            ignore_inode=judgement.rule == "moved",
-            compression=reading.compression,
+            parent=work.reading.parents.get(repository.name, ""),
+            ignore_inode=work.judgement.rule == "moved",
+            compression=work.reading.compression,
             pack_size_mib=repository.pack_size_mib,
         )
+        start = work.starts.get(repository.name)
+        if start:
+            return _with_added(attempt(replace(options, parent=start.snapshot)), start.added)
         if not options.parent:
             older = self.older_parent(repository)
             return attempt(replace(options, parent=older, ignore_inode=False))
@@ -195,6 +220,35 @@ class TreeReader:
                 raise
             older = self.parent_lost(repository, options.parent)
             return attempt(replace(options, parent=older, ignore_inode=False))
+
+    @contextmanager
+    def _written_ahead(
+        self, root: Path, reading: Reading, judgement: Judgement
+    ) -> Iterator[Written]:
+        """Write what is large and changed ahead of restic, where that is possible.
+
+        Not where restic is to compare with a snapshot that is older than what is remembered of the
+        files: it may hold them all.
+        """
+        large = large_files(judgement.changed) if reading.compression == "off" else ()
+        repositories = self.repositories.values()
+        if not large or not all(one.written_ahead and one.directory() for one in repositories):
+            yield Written({}, {})
+            return
+        if not all(self._has_parent_or_nothing(one, reading) for one in repositories):
+            yield Written({}, {})
+            return
+        from llmvault.packs.run import Ahead, written_ahead  # only where something is large
+
+        ahead = Ahead(self.clock, self.host, self.journal, self.on_bytes)
+        with written_ahead(ahead, self.repositories, reading.parents, root, large) as written:
+            yield written
+
+    def _has_parent_or_nothing(self, repository: Repository, reading: Reading) -> bool:
+        try:
+            return bool(reading.parents.get(repository.name)) or not self.older_parent(repository)
+        except VaultError:
+            return False
 
     def _exclude_file(self, capture: TreeCapture, listing: Listing) -> Path | None:
         if not listing.omitted or capture.paths is not None:
@@ -210,6 +264,22 @@ class TreeReader:
         path = self.staging / "paths"
         write_durably(path, b"".join(os.fsencode(e.path) + b"\0" for e in listing.entries))
         return path
+
+
+def _digests(root: Path, files: Sequence[Entry], written: Written) -> dict[str, Digest]:
+    found = {}
+    for entry in files:
+        sha256 = written.sha256.get(entry.path)
+        with suppress(OSError):  # it is gone by now: then there is no digest, which is told
+            if sha256:
+                sample = sample_of(os.path.join(root, entry.path), entry.size)  # noqa: PTH118
+                found[entry.path] = Digest(sha256, sample)
+    return found
+
+
+def _with_added(outcome: BackupOutcome, count: int) -> BackupOutcome:
+    added = outcome.summary.bytes_added + count
+    return replace(outcome, summary=replace(outcome.summary, bytes_added=added))
 
 
 def _starts(files: Sequence[Entry]) -> dict[str, int]:

@@ -42,6 +42,11 @@ class Repository(Model):
     password: SecretReference = Field(description="by reference: env:, file:, cmd: or credential:")
     retention_class: Name = Field("standard", description="one repository per retention class")
     pack_size_mib: int = Field(64, ge=4, le=128, description="target size of pack files in MiB")
+    large_files: Literal["fast", "restic"] = Field(
+        "fast",
+        description="who writes large files that do not compress into a local repository:"
+        " llmvault, in restic's own format, or restic itself",
+    )
     environment: dict[str, SecretReference] = Field(
         default_factory=dict, description="variables for the storage backend, by reference"
     )

@@ -69,6 +69,10 @@ class Memory:
         """Keep a local copy of a manifest."""
         write_durably(self.manifest_path(recovery_point), data)
 
+    def head_starts(self, plan: str) -> Path:
+        """Return where a plan's runs name the snapshots that are there only until restic's are."""
+        return self.directory / "head-starts" / plan
+
     @contextmanager
     def staging(self, plan: str, recovery_point: str) -> Iterator[Path]:
         """Yield an empty private directory; leftovers of the plan's dead runs are removed first.

@@ -93,6 +93,11 @@ def cat_config() -> tuple[str, ...]:
     return ("cat", "config", "--json", "--no-lock")
 
 
+def master_key() -> tuple[str, ...]:
+    """Print the master key: a secret, for the reader of the pipe alone."""
+    return ("cat", "masterkey", "--no-lock")
+
+
 def snapshots(tags: tuple[str, ...] = ()) -> tuple[str, ...]:
     """List snapshots that carry all of the tags."""
     wanted = ("--tag", ",".join(tags)) if tags else ()

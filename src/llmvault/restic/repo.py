@@ -62,6 +62,7 @@ class Repository:
     Attributes:
         name: its name in the policy.
         url: restic's address; may hold credentials, hence never shown.
+        written_ahead: whether large files may be written by :mod:`llmvault.packs`.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Repository:
     runner: Runner = field(repr=False)
     backend: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     pack_size_mib: int = 64
+    written_ahead: bool = True
     connections: int | None = None
     storage_class: str | None = None
 
@@ -94,6 +96,19 @@ class Repository:
             UnavailableError: when it is absent or unreachable, or the password is wrong.
         """
         return self._identity(self._run(command.cat_config(), timeout=_LISTING_TIMEOUT))
+
+    def directory(self) -> Path | None:
+        """Return where the repository is, if it is a directory of this machine."""
+        place = Path(self.url.removeprefix("local:"))
+        return place if place.is_absolute() and (place / "config").is_file() else None
+
+    def master_key(self) -> str:
+        """Return what everything in the repository is encrypted under, as JSON: a secret.
+
+        Raises:
+            UnavailableError: when the repository cannot be opened.
+        """
+        return self._run(command.master_key(), timeout=_LISTING_TIMEOUT).stdout
 
     def remove_stale_locks(self) -> tuple[str, ...]:
         """Remove what restic left behind when it was killed; locks in use stay.
