@@ -19,7 +19,7 @@ from tests.fakes.fleet import Host, Moved
 from tests.fakes.migrations import down_and_up
 from tests.fakes.policy_files import write_policy
 from tests.servers import PostgresServer, postgres_server
-from tests.unit.catalog.test_session import DRILL, POINT, RESTORE
+from tests.unit.catalog.test_session import DRILL, POINT, RESTORE, fleet_is_told
 
 pytestmark = pytest.mark.integration
 
@@ -77,6 +77,12 @@ def test_every_migration_goes_down_and_up_again(server: PostgresServer) -> None:
     down_and_up(catalog.engine)
     catalog.add_point(POINT)
     assert catalog.points() == (POINT,)
+    catalog.close()
+
+
+def test_of_a_fleet_the_newest_of_each_host_is_told(server: PostgresServer) -> None:
+    catalog = open_catalog(url_of(server, "told"))
+    fleet_is_told(catalog)
     catalog.close()
 
 

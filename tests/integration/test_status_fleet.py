@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmvault.catalog.model import HostEntry, PointEntry
+from llmvault.catalog.model import DrillEntry, HostEntry, PointEntry
 from llmvault.catalog.session import open_catalog
 from llmvault.core.units import format_time
 from tests.servers import PostgresServer, postgres_server
@@ -49,7 +49,6 @@ def test_it_shows_the_other_hosts_and_which_is_silent(
     point = PointEntry("rp-2", "nightly", "gpu-2", now, now, "proven", 1, 1, ())
     catalog.add_point(point)
     catalog.add_point(replace(point, id="rp-3", host="gpu-3", started=old, finished=old))
-    catalog.close()
     done = deployment.run("status", "--json", more={"LLMVAULT_DATABASE": url})
     hosts = {host["host"]: host for host in done.document["hosts"]}
     assert set(hosts) == {"gpu-2", "gpu-3"}, "this host's own plans are shown as ever"
@@ -62,3 +61,18 @@ def test_it_shows_the_other_hosts_and_which_is_silent(
     shown = deployment.run("status", more={"LLMVAULT_DATABASE": url}).stdout
     assert "gpu-3" in shown
     assert "(silent)" in shown
+    for number in range(60):
+        name = f"well-{number}"
+        catalog.put_host(replace(there, name=name, findings=()))
+        catalog.add_point(replace(point, id=name, host=name))
+        catalog.add_drill(
+            DrillEntry(
+                name, "nightly", name, now, "proven", 900.0, 60.0, 86_400.0, 60.0, {}, "", name
+            )
+        )
+    catalog.close()
+    done = deployment.run("status", "--json", more={"LLMVAULT_DATABASE": url})
+    assert len(done.document["hosts"]) == 62
+    shown = deployment.run("status", more={"LLMVAULT_DATABASE": url}).stdout
+    assert shown.index("gpu-3") < shown.index("gpu-2"), "the worst first"
+    assert "not shown of 60 more hosts, which --json lists: 60 proven" in shown

@@ -11,12 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmvault import __version__
-from llmvault.backup.apply import BackupPorts, HoldsSnapshots, NoSnapshots
-from llmvault.backup.crosscheck import Pairing
-from llmvault.backup.model import BackupResult
-from llmvault.backup.plan import SourceChoice
-from llmvault.backup.quiesce import Hook
-from llmvault.backup.run import BackupRequest, GoldenRecorder, run_backup
 from llmvault.core.clock import Clock, SystemClock
 from llmvault.core.errors import PolicyError, UnavailableError, VaultError
 from llmvault.core.files import private_directory
@@ -29,7 +23,6 @@ from llmvault.ledger.late import LateLedger
 from llmvault.policy import model
 from llmvault.policy.load import load_policy
 from llmvault.policy.loaded import LoadedPolicy
-from llmvault.policy.quiesce import Quiesce
 from llmvault.recovery_points.find import entry_of, local_manifests
 from llmvault.recovery_points.memory import Memory
 from llmvault.restic.repo import Repository, restic_version
@@ -38,6 +31,12 @@ from llmvault.sources.interface import Source, SourcePorts
 from llmvault.sources.registry import DRIVERS, build_importer, build_source
 
 if TYPE_CHECKING:
+    from llmvault.backup.apply import BackupPorts, HoldsSnapshots
+    from llmvault.backup.crosscheck import Pairing
+    from llmvault.backup.model import BackupResult
+    from llmvault.backup.plan import SourceChoice
+    from llmvault.backup.quiesce import Hook
+    from llmvault.backup.run import BackupRequest, GoldenRecorder
     from llmvault.catalog.session import Catalog
     from llmvault.doctor.model import Diagnosis
     from llmvault.doctor.run import DoctorPorts
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from llmvault.drill.run import DrillPorts
     from llmvault.drill.wiring import WiredEngine, Wiring
     from llmvault.ledger.interface import Ledger
+    from llmvault.policy.quiesce import Quiesce
     from llmvault.restore.model import RestoreRequest, RestoreResult
     from llmvault.restore.records import Stores
     from llmvault.restore.run import RestorePorts
@@ -180,6 +180,8 @@ class App:
         self, plan: str, progress: Progress, versions: Callable[[], Mapping[str, str]]
     ) -> BackupPorts:
         """Return what a backup of a plan works with; `versions` as of :meth:`versions`."""
+        from llmvault.backup.apply import BackupPorts
+
         declared = self.plan(plan)
         return BackupPorts(
             clock=self.clock,
@@ -200,6 +202,8 @@ class App:
         Raises:
             PolicyError: when a source is not in the plan.
         """
+        from llmvault.backup.run import BackupRequest
+
         declared = self.plan(plan)
         chosen = tuple(sources) or declared.sources
         for name in chosen:
@@ -232,6 +236,7 @@ class App:
         with ThreadPoolExecutor(1) as pool:  # restic tells its version while modules are imported
             versions = pool.submit(self.versions)
             from llmvault.app.copying import carried_by
+            from llmvault.backup.run import run_backup
 
             request = self.backup_request(plan, sources)
             recorder = None if request.partial else self.recorder(plan)
@@ -263,12 +268,16 @@ class App:
         return result
 
     def _choice(self, name: str, snapshot: str) -> SourceChoice:
+        from llmvault.backup.plan import SourceChoice
+
         source = self.policy.sources[name]
         asked = getattr(source, "snapshot", "none") or snapshot
         return SourceChoice(name, source.kind, source.compression, asked)
 
     def snapshots(self) -> HoldsSnapshots:
         """Return what takes filesystem snapshots; imported when a source wants one or left one."""
+        from llmvault.backup.apply import NoSnapshots
+
         directory = self.settings.state / "snapshots"
         wanted = any(plan.snapshot != "none" for plan in self.policy.plans.values()) or any(
             (getattr(source, "snapshot", None) or "none") != "none"
@@ -286,6 +295,8 @@ class App:
         )
 
     def _pairings(self, plan: model.Plan) -> tuple[Pairing, ...]:
+        from llmvault.backup.crosscheck import Pairing
+
         pairings = []
         for name in plan.drill.goldens:
             golden = self.policy.goldens[name]
@@ -458,6 +469,8 @@ class App:
 
 
 def _hook(declared: Quiesce) -> Hook:
+    from llmvault.backup.quiesce import Hook
+
     return Hook(
         name=declared.name,
         freeze=declared.freeze,

@@ -11,8 +11,9 @@ from typing import Any
 from llmvault.access.model import Request, Standing
 from llmvault.access.run import ask, demand
 from llmvault.app.base import App
+from llmvault.app.holds import hold_store
 from llmvault.app.ledger import key_files, ledger_files, open_ledger
-from llmvault.app.retention import access_ports, hold_store
+from llmvault.app.retention import access_ports
 from llmvault.core.canonical import canonical_bytes
 from llmvault.core.errors import IntegrityError, PolicyError
 from llmvault.core.files import write_durably

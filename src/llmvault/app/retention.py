@@ -10,10 +10,10 @@ from llmvault.access.run import AccessPorts
 from llmvault.access.store import AccessStore
 from llmvault.app.base import App
 from llmvault.app.buckets import MAINTENANCE, variables
+from llmvault.app.holds import hold_store
 from llmvault.app.lock_dates import StorageLocks
 from llmvault.core.errors import PolicyError
 from llmvault.holds.run import HoldPorts
-from llmvault.holds.store import HoldStore
 from llmvault.ledger.model import Entry
 from llmvault.policy.retention import Keep, RetentionClass
 from llmvault.retention.model import COUNTED, UNLIMITED, WITHIN, ClassRules, KeepRules
@@ -48,11 +48,6 @@ def access_ports(app: App) -> AccessPorts:
             for name, rule in app.policy.approvals.items()
         },
     )
-
-
-def hold_store(app: App) -> HoldStore:
-    """Return every hold that this installation knows."""
-    return HoldStore(app.settings.state / "holds", app.catalog)
 
 
 def hold_ports(app: App) -> HoldPorts:

@@ -160,6 +160,47 @@ class NewestPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class NewestDrill:
+    """How the newest drill of a plan ended."""
+
+    host: str
+    plan: str
+    verdict: str
+    rto_measured_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostToday:
+    """A host of the fleet in short; see :class:`HostEntry`.
+
+    Attributes:
+        findings: how many things it knows to be wrong.
+    """
+
+    name: str
+    seen: datetime
+    heartbeat_s: float
+    version: str
+    plans: Mapping[str, Any]
+    findings: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetToday:
+    """What tells how the hosts of a fleet stand.
+
+    Attributes:
+        hosts: by name.
+        points: the newest proven recovery point of each plan of each host.
+        drills: the newest drill of each plan of each host.
+    """
+
+    hosts: tuple[HostToday, ...]
+    points: tuple[NewestPoint, ...]
+    drills: tuple[NewestDrill, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SilentHost:
     """A host that has told nothing since `seen`."""
 

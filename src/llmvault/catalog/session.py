@@ -18,11 +18,22 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.exc import IntegrityError as AlreadyThereError
 from sqlmodel import Session, create_engine
 
-from llmvault.catalog import deletions, drills, holds, points, proofs, restores, schedule, whole
+from llmvault.catalog import (
+    deletions,
+    drills,
+    fleet,
+    holds,
+    points,
+    proofs,
+    restores,
+    schedule,
+    whole,
+)
 from llmvault.catalog.lease import Lease
 from llmvault.catalog.model import (
     DeletionEntry,
     DrillEntry,
+    FleetToday,
     HostEntry,
     NewestPoint,
     PointEntry,
@@ -147,6 +158,11 @@ class Catalog:
         """Return the hosts of the fleet, by name."""
         with self._transaction() as session:
             return schedule.hosts(session)
+
+    def fleet(self, until: datetime) -> FleetToday:
+        """Return what tells how all hosts stand; points that began after `until` count not."""
+        with self._transaction() as session:
+            return fleet.today(session, until)
 
     def silent_hosts(self, now: datetime, beats: int) -> tuple[SilentHost, ...]:
         """Return the hosts that told nothing for more than some heartbeats, by name."""

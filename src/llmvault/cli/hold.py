@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from llmvault.app import build_app
-from llmvault.app.retention import hold_ports, hold_store
+from llmvault.app.holds import hold_store
+from llmvault.app.retention import hold_ports
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
 from llmvault.cli.views.recovery import keep_copy

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llmvault.app import App, build_app
-from llmvault.app.retention import hold_store
+from llmvault.app.holds import hold_store
 from llmvault.catalog.model import DrillEntry, PointEntry
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
 from llmvault.core.units import format_seconds, format_time
 from llmvault.core.verdict import Verdict, combine
 from llmvault.drill.plan import CLOCK_TOLERANCE, age_seconds
-from llmvault.schedule.fleet import HostStanding, standings
+from llmvault.schedule.fleet import HostStanding, for_people, standings
 
 app = new_app("Show where every plan stands against its promises.")
 
@@ -46,11 +47,13 @@ def status(
         [_row(plan) for plan in plans],
     )
     if hosts:
+        shown, unsaid = for_people(hosts)
         output.show_table(
             "Other hosts",
             ("host", "verdict", "seen", "plan", "proven point, age", "RPO", "RTO", "findings"),
-            [row for host in hosts for row in _host_rows(host)],
+            [row for host in shown for row in _host_rows(host)],
         )
+        output.show(*_unsaid(unsaid))
     output.show(f"{holds} legal holds" if holds != 1 else "1 legal hold")
     return verdict.exit_code
 
@@ -59,10 +62,18 @@ def _others(vault: App) -> tuple[HostStanding, ...]:
     """Return how the other hosts that share the catalog stand."""
     if vault.settings.database_is_local:
         return ()
-    now, catalog = vault.clock.now(), vault.catalog
-    points = catalog.newest_points(now + CLOCK_TOLERANCE)
-    hosts = [host for host in catalog.hosts() if host.name != vault.settings.host]
-    return standings(hosts, points, catalog.newest_drills(), now)
+    now = vault.clock.now()
+    fleet = vault.catalog.fleet(now + CLOCK_TOLERANCE)
+    hosts = (host for host in fleet.hosts if host.name != vault.settings.host)
+    return standings(hosts, fleet.points, fleet.drills, now)
+
+
+def _unsaid(hosts: Sequence[HostStanding]) -> Iterator[str]:
+    """Yield how many hosts of each verdict are not in the table."""
+    counted = Counter(host.verdict for host in hosts)
+    if counted:
+        words = ", ".join(f"{counted[one]} {one.value}" for one in Verdict if one in counted)
+        yield f"not shown of {len(hosts)} more hosts, which --json lists: {words}"
 
 
 def _host_document(host: HostStanding) -> dict[str, Any]:

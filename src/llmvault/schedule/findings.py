@@ -17,7 +17,6 @@ from llmvault.schedule.times import count_between, latest, opens
 if TYPE_CHECKING:
     from llmvault.catalog.model import DrillEntry, HostEntry, NewestPoint, ProofEntry, SilentHost
 
-BEATS_UNTIL_SILENT = 5
 _LOG = "read its log in the state directory under logs/jobs"
 _WORDS: Mapping[Outcome, tuple[str, str]] = {
     Outcome.FAILED: ("critical", "failed"),

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 from llmvault.core.units import parse_time
 from llmvault.core.verdict import Verdict, combine
-from llmvault.schedule.findings import BEATS_UNTIL_SILENT
+from llmvault.schedule.model import BEATS_UNTIL_SILENT
 
 if TYPE_CHECKING:
-    from llmvault.catalog.model import DrillEntry, HostEntry, NewestPoint
+    from llmvault.catalog.model import HostToday, NewestDrill, NewestPoint
+
+
+_ALL_SHOWN = 50
+_MOST_SHOWN = 100
+_BADNESS = {Verdict.FAILED: 0, Verdict.UNPROVEN: 1, Verdict.PROVEN: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +66,41 @@ class HostStanding:
 
 
 def standings(
-    hosts: Iterable[HostEntry],
-    points: Sequence[NewestPoint],
-    drills: Sequence[DrillEntry],
+    hosts: Iterable[HostToday],
+    points: Iterable[NewestPoint],
+    drills: Iterable[NewestDrill],
     now: datetime,
 ) -> tuple[HostStanding, ...]:
-    """Return how each host stands, in the order of `hosts`."""
+    """Return how each host stands, in the order of `hosts`.
+
+    Args:
+        points: the newest of each verdict, of each plan.
+        drills: the newest of each plan.
+    """
     proven = {(one.host, one.plan): one.started for one in points if one.verdict == "proven"}
-    newest: dict[tuple[str, str], DrillEntry] = {}
-    for drill in sorted(drills, key=lambda one: one.started):
-        newest[drill.host, drill.plan] = drill
+    newest = {(one.host, one.plan): one for one in drills}
     return tuple(_host(host, proven, newest, now) for host in hosts)
 
 
+def for_people(
+    hosts: Sequence[HostStanding],
+) -> tuple[Sequence[HostStanding], Sequence[HostStanding]]:
+    """Return the hosts that a person should see, and the others.
+
+    Of a few all are shown, by name. Of many only those that keep a promise badly, or fell silent,
+    or know of something wrong: the worst first.
+    """
+    if len(hosts) <= _ALL_SHOWN:
+        return hosts, ()
+    worst = sorted(hosts, key=lambda host: (_BADNESS[host.verdict], not host.findings, host.host))
+    bad = [host for host in worst if host.verdict is not Verdict.PROVEN or host.findings]
+    return worst[: min(len(bad), _MOST_SHOWN)], worst[min(len(bad), _MOST_SHOWN) :]
+
+
 def _host(
-    host: HostEntry,
+    host: HostToday,
     proven: Mapping[tuple[str, str], datetime],
-    drills: Mapping[tuple[str, str], DrillEntry],
+    drills: Mapping[tuple[str, str], NewestDrill],
     now: datetime,
 ) -> HostStanding:
     plans = tuple(
@@ -90,7 +113,7 @@ def _host(
         seen=host.seen,
         silent=silence > BEATS_UNTIL_SILENT * host.heartbeat_s,
         version=host.version,
-        findings=len(host.findings),
+        findings=host.findings,
         plans=plans,
     )
 
@@ -99,7 +122,7 @@ def _plan(
     plan: str,
     promise: Mapping[str, float | str],
     proven: datetime | None,
-    drill: DrillEntry | None,
+    drill: NewestDrill | None,
     now: datetime,
 ) -> PlanStanding:
     rpo, rto = float(promise["rpo_s"]), float(promise["rto_s"])

@@ -16,7 +16,6 @@ from llmvault.core.verdict import Verdict
 from llmvault.policy.loaded import LoadedPolicy
 from llmvault.policy.model import Repository
 from llmvault.schedule.findings import (
-    BEATS_UNTIL_SILENT,
     of_drills,
     of_hosts,
     of_jobs,
@@ -26,7 +25,7 @@ from llmvault.schedule.findings import (
     of_verification,
 )
 from llmvault.schedule.measure import Known
-from llmvault.schedule.model import Finding, Job, Seen
+from llmvault.schedule.model import BEATS_UNTIL_SILENT, Finding, Job, Seen
 from llmvault.schedule.times import next_after
 
 if TYPE_CHECKING:
@@ -137,7 +136,8 @@ class Judge:
         seen: Mapping[str, Seen],
         now: datetime,
     ) -> list[Finding]:
-        drills = catalog.newest_drills()
+        asks_all = any(job.shared and job.kind == "drill" for job in jobs)
+        drills = catalog.newest_drills(None if asks_all else self.host)
         own = [drill for drill in drills if drill.host == self.host]
         self._remember_promises(catalog.host(self.host), loaded, now)
         silent = catalog.silent_hosts(now, BEATS_UNTIL_SILENT)

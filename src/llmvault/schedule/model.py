@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from llmvault.policy.cron import Cron
 
 FLEET = "*"
+BEATS_UNTIL_SILENT = 5
 
 
 class Outcome(StrEnum):

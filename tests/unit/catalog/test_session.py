@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlmodel import SQLModel
 
 from llmvault.catalog import session
-from llmvault.catalog.model import DrillEntry, PointEntry, RestoreEntry
+from llmvault.catalog.model import DrillEntry, HostEntry, PointEntry, RestoreEntry
 from llmvault.catalog.session import Catalog, open_catalog
 from llmvault.core.errors import IntegrityError, UnavailableError
 from tests.fakes.manifests import FINISHED, STARTED
@@ -104,6 +104,40 @@ def test_the_newest_comes_first_and_plans_are_told_apart(catalog: Catalog) -> No
     assert [point.id for point in catalog.points()] == ["rp-2", "rp-1", "rp-0"]
     assert [point.id for point in catalog.points("nightly")] == ["rp-2", "rp-0"]
     assert [drill.id for drill in catalog.drills("weekly")] == ["drill-1"]
+
+
+def fleet_is_told(catalog: Catalog) -> None:
+    """Enter two hosts' points and drills; what tells how they stand must be the newest of each."""
+    promise = {"nightly": {"rpo_s": 60.0}}
+    seen = HostEntry(
+        "gpu-1", STARTED, STARTED, 60.0, "0.1.0", "d", promise, {"a": {}}, ({"kind": "x"},) * 3
+    )
+    day = timedelta(days=1)
+    for name in ("gpu-2", "gpu-1"):
+        catalog.put_host(replace(seen, name=name))
+        for number, verdict in enumerate(["proven", "proven", "unproven", "proven"]):
+            at, this = STARTED + number * day, f"{name}-{number}"
+            point = replace(POINT, id=this, host=name, started=at, verdict=verdict)
+            catalog.add_point(point)
+            catalog.add_drill(replace(DRILL, id=this, host=name, started=at, verdict=verdict))
+    catalog.add_drill(
+        replace(DRILL, id="d", host="gpu-2", started=STARTED + 9 * day, verdict="failed")
+    )
+    fleet = catalog.fleet(STARTED + 2 * day)
+    assert [host.name for host in fleet.hosts] == ["gpu-1", "gpu-2"]
+    assert (fleet.hosts[0].seen, fleet.hosts[0].findings) == (STARTED, 3)
+    assert fleet.hosts[0].plans == promise
+    assert {(one.host, one.verdict, one.started) for one in fleet.points} == {
+        (name, "proven", STARTED + day) for name in ("gpu-1", "gpu-2")
+    }, "the last one began later than what was asked for"
+    assert {(one.host, one.verdict) for one in fleet.drills} == {
+        ("gpu-1", "proven"),
+        ("gpu-2", "failed"),
+    }
+
+
+def test_of_a_fleet_the_newest_of_each_host_is_told(catalog: Catalog) -> None:
+    fleet_is_told(catalog)
 
 
 def test_times_of_another_zone_come_back_in_utc(catalog: Catalog) -> None:
