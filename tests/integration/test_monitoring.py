@@ -31,7 +31,11 @@ from tests.servers import free_port, running
 
 pytestmark = pytest.mark.integration
 MONITORING = Path(__file__).parents[2] / "monitoring"
-RULES = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"][0]["rules"]
+RULES = [
+    rule
+    for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
 POLICY = """
 version: 1
 repositories: {primary: {url: /r, password: "env:P"}}
@@ -47,8 +51,12 @@ needs_prometheus = pytest.mark.skipif(
 
 @pytest.fixture
 def well(tmp_path: Path) -> View:
+    return well_host(tmp_path)
+
+
+def well_host(tmp_path: Path, more: str = "") -> View:
     """A host that keeps its promises, now: Prometheus compares with the machine's own clock."""
-    loaded = load(tmp_path / "policy", {"policy.yaml": POLICY})
+    loaded = load(tmp_path / "policy", {"policy.yaml": POLICY + more})
     jobs = jobs_of(loaded.policy, "gpu-1")
     now = SystemClock().now()
     ago = timedelta(minutes=5)
@@ -166,8 +174,9 @@ def metrics(tmp_path: Path, alertmanager: str) -> Iterator[Metrics]:
     port, place = free_port(), tmp_path / "prometheus"
     place.mkdir()
     rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
-    for rule in rules["groups"][0]["rules"]:
-        rule.pop("for", None)  # a test cannot wait for minutes
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            rule.pop("for", None)  # a test cannot wait for minutes
     (place / "alerts.yaml").write_text(yaml.safe_dump(rules))
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
 from prometheus_client import CollectorRegistry, generate_latest, push_to_gateway, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -93,18 +95,20 @@ class Metrics(Collector):
             ) from error
 
     def push(self, gateway: str, host: str) -> None:
-        """Hand the values to a Pushgateway.
+        """Hand the values to a Pushgateway, in place of all that this host handed over before.
 
         Raises:
-            UnavailableError: when it does not take them.
+            UnavailableError: when it does not take them, or does not answer as one.
         """
         try:
             push_to_gateway(
                 gateway, "llmvault", self.registry, {"instance": host}, timeout=_PUSH_SECONDS
             )
-        except OSError as error:
+        except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the connection, and is kept as the cause of the finding
             raise UnavailableError(
-                f"Pushgateway {gateway}", str(error), "look at metrics.pushgateway"
+                f"Pushgateway {gateway}", f"{error}" or repr(error), "look at metrics.pushgateway"
             ) from error
 
 

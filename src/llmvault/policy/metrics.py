@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -16,6 +17,19 @@ def _listen(text: str) -> str:
     return text
 
 
+def _gateway(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        named = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError as error:
+        raise ValueError(f"it is no URL: {error}") from error
+    if url.username is not None or url.password is not None:
+        raise ValueError("it holds a name or password, which would be shown; let a proxy add them")
+    if not named:
+        raise ValueError(f'"{text}" is no URL; write for example http://127.0.0.1:9091')
+    return text
+
+
 class MetricsPolicy(Model):
     """Where the scheduler's metrics go; nowhere unless something is given."""
 
@@ -25,7 +39,9 @@ class MetricsPolicy(Model):
     textfile: LocalPath | None = Field(
         None, description="file for node_exporter's textfile collector; must end in .prom"
     )
-    pushgateway: str | None = Field(None, description="URL of a Pushgateway")
+    pushgateway: Annotated[str, AfterValidator(_gateway)] | None = Field(
+        None, description="URL of a Pushgateway, e.g. http://127.0.0.1:9091"
+    )
 
     @model_validator(mode="after")
     def _collected(self) -> Self:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from llmvault.core.secrets import SecretRef
 from llmvault.core.units import parse_duration
 from llmvault.policy.fields import duration_text, is_local_url
+from llmvault.policy.metrics import MetricsPolicy
 from llmvault.policy.model import Objectives, Repository
 from llmvault.policy.sources import PinnedModel
 
@@ -81,3 +82,22 @@ def test_a_password_is_given_by_reference_and_never_repeated(password: object) -
 )
 def test_only_a_whole_commit_pins(revision: str, pinned: bool) -> None:
     assert PinnedModel(repo="a/b", revision=revision).is_pinned is pinned
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("gateway:9091", "is no URL"),
+        ("ftp://gateway", "is no URL"),
+        ("http://", "is no URL"),
+        ("http://gateway:port", "is no URL"),
+        ("http://gateway:0", "is no URL"),
+        ("http://[gateway", "is no URL"),
+        ("http://name:sesame@gateway:9091", "holds a name or password"),
+    ],
+)
+def test_a_pushgateway_is_a_url_without_secrets(url: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        MetricsPolicy(pushgateway=url)
+    right = "https://gateway.example.org/push/"
+    assert MetricsPolicy(pushgateway=right).pushgateway == right
