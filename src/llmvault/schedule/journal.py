@@ -74,9 +74,12 @@ class Journal:
         with self._lock:
             try:
                 catalog = self._open()
-                for run in tuple(self._pending.values()):
+                waiting = tuple(self._pending.values())
+                for run in waiting:
                     catalog.put_run(entry_of(run))
                     del self._pending[run.id]
+                if waiting:
+                    self._keep()
                 found = catalog.newest_runs(self._owners, now + CLOCK_AHEAD)
             except VaultError as error:
                 self.trouble = error

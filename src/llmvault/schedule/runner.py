@@ -39,6 +39,8 @@ class Threads:
         self._ids = ids
         self.crash: BaseException | None = None
         self.calls: SimpleQueue[int] = SimpleQueue()
+        self._asked = False
+        self._planning = Lock()
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(parallel), _TICK: ThreadPoolExecutor(1)},
@@ -50,8 +52,23 @@ class Threads:
         """Carry something out in a thread."""
         self._scheduler.add_job(work, id=self._ids.token())
 
+    def tick_now(self, tick: Callable[[], None]) -> None:
+        """Call `tick` as soon as possible, and again at once if it goes on now."""
+        with self._planning:
+            self._asked = True
+            self._plan(tick, timedelta())
+
     def tick_in(self, tick: Callable[[], None], wait: timedelta) -> None:
-        """Call `tick` after a while, instead of when it was to be called before."""
+        """Call `tick` after a while, or sooner if :meth:`tick_now` asked for that meanwhile."""
+        with self._planning:
+            self._plan(tick, timedelta() if self._asked else wait)
+
+    def answered(self) -> None:
+        """Take note that a tick begins, which answers all that was asked for until now."""
+        with self._planning:
+            self._asked = False
+
+    def _plan(self, tick: Callable[[], None], wait: timedelta) -> None:
         at = self._clock.now() + wait
         self._scheduler.add_job(
             tick,
@@ -97,13 +114,14 @@ def run_daemon(daemon: Daemon, threads: Threads, clock: Clock) -> None:
         with ticking:
             if daemon.stop.is_set():
                 return
+            threads.answered()
             if hup.is_set():
                 hup.clear()
                 daemon.reload()
             threads.tick_in(tick, daemon.tick())
 
     threads.start()
-    threads.tick_in(tick, timedelta())
+    threads.tick_now(tick)
     try:
         _watch(daemon, threads, tick, hup, clock)
     finally:
@@ -135,7 +153,7 @@ def _watch(
             _log.warning("the clock was set by %.0f s", seen - offset)
             offset, calls = seen, {0}
         if calls:
-            threads.tick_in(tick, timedelta())
+            threads.tick_now(tick)
 
 
 def _calls(queue: SimpleQueue[int]) -> set[int]:
