@@ -94,7 +94,7 @@ def start(
         program: what it takes for Python when it starts further command lines of llmvault.
     """
     ours, theirs = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(  # type: ignore[attr-defined]  # typeshed knows it for "spawn" alone
+    process = _FORKS.Process(
         target=_play, args=(arguments, dict(variables), program, ending, theirs), daemon=False
     )
     process.start()
