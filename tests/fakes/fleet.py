@@ -46,6 +46,32 @@ class Moved:
 
 
 @dataclass
+class Askew:
+    """The clock of one host, which somebody sets wrong, and right again.
+
+    Attributes:
+        true: the time that it is.
+        wrong: from when, until when, by how much.
+    """
+
+    true: Moved
+    wrong: Sequence[tuple[datetime, datetime, timedelta]]
+
+    def now(self) -> datetime:
+        """Return the time of day that the host believes in."""
+        off = (by for begin, end, by in self.wrong if begin <= self.true.at < end)
+        return self.true.at + next(off, timedelta())
+
+    def monotonic(self) -> float:
+        """Return the seconds that really passed."""
+        return self.true.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.true.sleep(seconds)
+
+
+@dataclass
 class Told:
     """Remembers what people would be told."""
 
@@ -76,7 +102,7 @@ class Host:
     name: str
     state: Path
     policy: Path
-    clock: Moved
+    clock: Moved | Askew
     catalog: Callable[[], Catalog]
     told: Told = field(default_factory=Told)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)

@@ -17,7 +17,7 @@ from llmvault.core.errors import UnavailableError
 from llmvault.policy.jobs import Job as DeclaredJob
 from llmvault.schedule.model import Job, Outcome, Run
 from llmvault.schedule.times import next_after
-from tests.fakes.fleet import START, Host, Moved, simulate
+from tests.fakes.fleet import START, Askew, Host, Moved, simulate
 from tests.fakes.policy_files import write_policy
 
 POLICY = """
@@ -51,6 +51,11 @@ jobs:
 """
 OUTAGE = (START + timedelta(days=20, hours=1), START + timedelta(days=25))
 DATABASE_GONE = (START + timedelta(days=40, hours=2), START + timedelta(days=40, hours=3))
+HOUR = timedelta(hours=1)
+ASKEW = (  # an hour ahead over a night, an hour back over another; and Berlin's own on day 56
+    (START + timedelta(days=30), START + timedelta(days=31), HOUR),
+    (START + timedelta(days=50), START + timedelta(days=51), -HOUR),
+)
 TRIED_AGAIN = START + timedelta(days=60, hours=2, minutes=30)
 
 
@@ -86,13 +91,15 @@ def test_ninety_days(tmp_path: Path, catalog: Catalog) -> None:
             raise UnavailableError("catalog", "gone for an hour")
         return catalog
 
-    hosts = [Host(name, tmp_path / name, policy, clock, reach) for name in ("gpu-1", "gpu-2")]
+    clocks = {"gpu-1": clock, "gpu-2": clock, "gpu-3": Askew(clock, ASKEW)}
+    hosts = [Host(name, tmp_path / name, policy, own, reach) for name, own in clocks.items()]
     hosts[0].outcomes["backup-nightly", TRIED_AGAIN] = Outcome.UNAVAILABLE
 
     def down(name: str, now: datetime) -> bool:
         return name == "gpu-2" and OUTAGE[0] <= now < OUTAGE[1]
 
-    daemons = simulate(hosts, clock, 90, down, (*OUTAGE, *DATABASE_GONE))
+    set_at = [moment for begin, end, _ in ASKEW for moment in (begin, end)]
+    daemons = simulate(hosts, clock, 90, down, (*OUTAGE, *DATABASE_GONE, *set_at))
     jobs = daemons["gpu-1"].jobs
     assert {job.kind for job in jobs} == _kinds(), "every kind of job is simulated"
     for host in hosts:
