@@ -26,6 +26,7 @@ class Settings:
 
     Attributes:
         account: the login name of whoever started this process.
+        backups: the socket at which a scheduler asks for backups, instead of starting them.
     """
 
     policies: Path
@@ -36,6 +37,7 @@ class Settings:
     host: str
     account: str
     environment: Mapping[str, str] = field(repr=False)
+    backups: Path | None = None
 
     @property
     def database_is_local(self) -> bool:
@@ -58,6 +60,7 @@ def load_settings(*, policies: Path | None = None, state: Path | None = None) ->
         host=env.get("LLMVAULT_HOST") or socket.gethostname(),
         account=_account(env),
         environment=env,
+        backups=Path(env["LLMVAULT_BACKUPS"]) if env.get("LLMVAULT_BACKUPS") else None,
     )
 
 

@@ -200,11 +200,13 @@ class Deployment:
         )
         return Completed(arguments, done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         """Start a command line; its output is thrown away."""
         return subprocess.Popen(
             self.command(*arguments),
-            env=self.variables(),
+            env=self.variables(more),
             cwd="/",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

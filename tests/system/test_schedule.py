@@ -7,9 +7,10 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -84,9 +85,11 @@ def until(condition: Callable[[], object], what: str) -> None:
 
 
 @contextmanager
-def scheduler(deployment: Deployment, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def scheduler(
+    deployment: Deployment, *options: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a scheduler; at the end it must go when it is told to, and leave nothing behind."""
-    process = deployment.start("schedule", "run", "--heartbeat", "1s", *options)
+    process = deployment.start("schedule", "run", "--heartbeat", "1s", *options, more=more)
     try:
         yield process
         if process.poll() is None:

@@ -35,29 +35,55 @@ def exposure(unit: Path) -> float:
 
 @needs_systemd
 @pytest.mark.parametrize(
-    ("options", "policy", "most"),
+    ("options", "policy"),
     [
-        ((), "", 2.9),
-        (("--user", "backup"), "", 2.9),
-        (("--gpu",), "", 2.9),
-        ((), _CREDENTIALS, 2.9),
-        ((), _SNAPSHOTS, 4.0),  # taking snapshots needs the right to mount
+        ((), ""),
+        (("--user", "backup"), ""),
+        (("--gpu",), ""),
+        ((), _CREDENTIALS),
+        ((), _SNAPSHOTS),
+        (("--gpu",), _SNAPSHOTS),
+        (("--user", "backup"), _SNAPSHOTS),
+        (("--user", "backup", "--gpu"), _SNAPSHOTS),
     ],
-    ids=["root", "another user", "gpu", "credentials", "snapshots"],
+    ids=str,
 )
-def test_the_unit_is_right_and_confined(
-    fresh: Deployment, tmp_path: Path, options: tuple[str, ...], policy: str, most: float
+def test_the_units_are_right_and_confined(
+    fresh: Deployment, tmp_path: Path, options: tuple[str, ...], policy: str
 ) -> None:
     if policy:
         fresh.override(policy)
     done = install(fresh, tmp_path, *options)
     assert done.exit_code == 0, done
-    unit = Path(done.document["file"])
+    units = sorted(tmp_path.glob("llmvault*"))
+    assert {str(unit) for unit in units} == set(done.document["files"])
     verified = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", *map(str, units)], capture_output=True, text=True, check=False
     )
     assert (verified.returncode, verified.stderr) == (0, "")
-    assert exposure(unit) <= most
+    services = [unit for unit in units if unit.suffix == ".service"]
+    assert len(services) == (2 if policy == _SNAPSHOTS else 1)
+    for unit in services:
+        assert exposure(unit) < 3.0, unit
+
+
+def test_only_the_unit_of_backups_may_mount(fresh: Deployment, tmp_path: Path) -> None:
+    fresh.override(_SNAPSHOTS)
+    assert install(fresh, tmp_path).exit_code == 0
+    scheduler, backup = (
+        (tmp_path / name).read_text() for name in ("llmvault.service", "llmvault-backup@.service")
+    )
+    for word in ("SYS_ADMIN", "@mount"):
+        assert word in backup
+        assert word not in scheduler
+    assert "Environment=LLMVAULT_BACKUPS=/run/llmvault/backups.sock" in scheduler
+    assert (
+        "ListenStream=/run/llmvault/backups.sock"
+        in (tmp_path / "llmvault-backup.socket").read_text()
+    )
+    fresh.override("plans: {nightly: {snapshot: none}}\n")
+    assert install(fresh, tmp_path).exit_code == 0
+    assert [unit.name for unit in tmp_path.glob("llmvault*")] == ["llmvault.service"]
 
 
 def test_the_unit_says_what_it_must(fresh: Deployment, tmp_path: Path) -> None:

@@ -94,6 +94,9 @@ def install(
 ) -> None:
     """Write a hardened systemd unit, or a crontab, that keeps the scheduler running.
 
+    Where the policy asks for filesystem snapshots, backups get a unit of their own, which may take
+    them; the scheduler may not.
+
     Credentials that the policy names are loaded from /etc/llmvault/credentials/NAME, and variables
     with secrets, such as LLMVAULT_DATABASE, from /etc/llmvault/environment. Nothing is started.
     """
@@ -103,10 +106,40 @@ def install(
     vault, output = build_app(policies=policies, state=state), Output(json=json)
     place = directory or (CRON if crontab else SYSTEMD)
     request = InstallRequest(crontab, place.absolute(), user, gpu, _duration(finish_within))
-    file = write(vault, request)
+    files = [str(file) for file in write(vault, request)]
     following = "" if crontab else "systemctl daemon-reload && systemctl enable --now llmvault"
-    output.emit_json({"file": str(file), "next_step": following})
-    output.show(f"written: {file}", *([f"next: {following}"] if following else []))
+    output.emit_json({"file": files[0], "files": files, "next_step": following})
+    output.show(*(f"written: {file}" for file in files))
+    output.show(*([f"next: {following}"] if following else []))
+
+
+@app.command(hidden=True)
+def ask(
+    place: Annotated[Path, typer.Argument(metavar="SOCKET")],
+    arguments: Annotated[list[str], typer.Argument(metavar="WORD…")],
+) -> int:
+    """Have a backup taken by the unit that may take snapshots; the scheduler itself uses this."""
+    from llmvault.schedule.handover import ask as hand_over
+
+    output, code = Output(json=False), 0
+    for told in hand_over(place, arguments):
+        if isinstance(told, int):
+            code = told
+        else:
+            output.write(f"{told}\n")
+    return code
+
+
+@app.command(hidden=True)
+def work() -> int:
+    """Take the backup that is asked for on standard input, a socket; systemd starts this."""
+    import socket
+
+    from llmvault.schedule.handover import work as carry_out
+
+    vault = build_app(policies=None, state=None)
+    with socket.socket(fileno=0) as connection:
+        return carry_out(connection, vault.runner, vault.settings.state)
 
 
 def _row(job: Mapping[str, Any]) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ class ChildExecution:
         policies: returns where the copy of the policy in force is.
         finish_within: seconds that a run may go on once all are to stop; then it is told to end,
             and is resumed by the next run.
+        backups: the socket at which backups are asked for; they are started here when None.
     """
 
     runner: Runner
@@ -34,6 +35,7 @@ class ChildExecution:
     state: Path
     policies: Callable[[], Path]
     finish_within: float = 60.0
+    backups: Path | None = None
 
     def __call__(
         self, job: Job, run: Run, arguments: Sequence[str], stop: Event
@@ -41,7 +43,10 @@ class ChildExecution:
         """Return how it ended, and the last lines that it printed."""
         log = self._log(job, run)
         places = ("--policies", str(self.policies()), "--state", str(self.state))
-        argv = (sys.executable, "-m", "llmvault", *arguments, *places)
+        words = (*arguments, *places)
+        if self.backups is not None and job.kind == "backup":
+            words = ("schedule", "ask", str(self.backups), "--", *words)
+        argv = (sys.executable, "-m", "llmvault", *words)
         with self.runner.start(Command(argv), log=log) as process:
             ended = self._wait(process, job.limit.total_seconds(), stop)
         tail = log.read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()

@@ -142,6 +142,7 @@ def build_daemon(
         app.settings.state,
         lambda: policies.place,
         settings.finish_within.total_seconds(),
+        app.settings.backups,
     )
     ports = DaemonPorts(
         clock=app.clock,

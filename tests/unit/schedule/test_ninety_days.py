@@ -91,7 +91,11 @@ def test_ninety_days(tmp_path: Path, catalog: Catalog) -> None:
             raise UnavailableError("catalog", "gone for an hour")
         return catalog
 
-    clocks = {"gpu-1": clock, "gpu-2": clock, "gpu-3": Askew(clock, ASKEW)}
+    clocks: dict[str, Moved | Askew] = {
+        "gpu-1": clock,
+        "gpu-2": clock,
+        "gpu-3": Askew(clock, ASKEW),
+    }
     hosts = [Host(name, tmp_path / name, policy, own, reach) for name, own in clocks.items()]
     hosts[0].outcomes["backup-nightly", TRIED_AGAIN] = Outcome.UNAVAILABLE
 

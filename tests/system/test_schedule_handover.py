@@ -1,0 +1,111 @@
+"""Backups that the scheduler asks for at a socket; the test starts workers, as systemd does."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.system.deployment import Deployment
+from tests.system.test_schedule import OFTEN, findings, outcomes, runs, scheduler, until
+
+pytestmark = pytest.mark.system
+HANGING = "repositories: {primary: {password: 'cmd:sleep 600'}}\n"
+
+
+@contextmanager
+def workers(deployment: Deployment) -> Iterator[dict[str, str]]:
+    """Start ``schedule work`` for every connection; yield the variables of who asks there."""
+    place = deployment.base / "backups.sock"
+    started: list[subprocess.Popen[bytes]] = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+        server.listen()
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    started.append(
+                        subprocess.Popen(
+                            deployment.command("schedule", "work"),
+                            stdin=connection,
+                            stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL,
+                            env=deployment.variables(),
+                            cwd="/",
+                        )
+                    )
+
+        thread = Thread(target=accept)
+        thread.start()
+        try:
+            yield {"LLMVAULT_BACKUPS": str(place)}
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for process in started:
+                process.wait(60)
+
+
+def test_backups_are_taken_by_workers(fresh: Deployment) -> None:
+    fresh.override(OFTEN)
+    with workers(fresh) as asking, scheduler(fresh, more=asking):
+        until(lambda: outcomes(fresh).count("proven") >= 2, "two backups")
+        assert not findings(fresh)
+    log = max((fresh.state / "logs" / "jobs" / "backups").iterdir()).read_text()
+    assert "nightly" in log, "what it printed came back"
+    listed = fresh.run("recovery-points", "list", "--json").document["recovery_points"]
+    assert len(listed) == outcomes(fresh).count("proven")
+
+
+def test_how_one_ends_is_told(fresh: Deployment, tmp_path: Path) -> None:
+    fresh.override("repositories: {primary: {password: 'file:/nowhere'}}\n")
+    asked = ("backup", "nightly", "--policies", str(fresh.policies), "--state", str(fresh.state))
+    plain = fresh.run(*asked)
+    with workers(fresh) as asking:
+        place = asking["LLMVAULT_BACKUPS"]
+        done = fresh.run("schedule", "ask", place, "--", *asked)
+        assert (done.exit_code, plain.exit_code != 0) == (plain.exit_code, True)
+        assert plain.stderr.strip() in done.stdout
+        for refused in (
+            ("drill", "nightly", *asked[2:]),
+            ("backup", "--dry-run", *asked[2:]),
+            (*asked[:-1], str(tmp_path)),
+            ("backup",),
+        ):
+            done = fresh.run("schedule", "ask", place, "--", *refused)
+            assert done.exit_code == 4, refused
+            assert "only backups by this installation" in done.stdout
+    assert fresh.run("schedule", "ask", place, "--", *asked).exit_code == 5
+
+
+def test_without_workers_backups_are_unavailable(fresh: Deployment) -> None:
+    fresh.override(OFTEN)
+    with scheduler(fresh, more={"LLMVAULT_BACKUPS": str(fresh.base / "nobody.sock")}):
+        until(lambda: "backup-unavailable" in findings(fresh), "it is found")
+    assert "nobody takes backups there" in runs(fresh)[0].detail
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_whoever_asked_and_ends_takes_the_backup_along(
+    fresh: Deployment, number: signal.Signals
+) -> None:
+    fresh.override(HANGING + OFTEN)
+    # when the scheduler is left, nothing may go on: neither a worker nor its backup
+    with (
+        workers(fresh) as asking,
+        scheduler(fresh, "--finish-within", "0s", more=asking) as process,
+    ):
+        until(lambda: len(fresh.processes()) >= 5, "the backup asks for its password")
+        process.send_signal(number)
+    assert outcomes(fresh)[-1] == ("running" if number == signal.SIGKILL else "interrupted")
