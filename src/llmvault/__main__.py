@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
 
 from llmvault.cli.main import run
 from llmvault.cli.output import prepare_streams
+from llmvault.settings import take_parent
+
+_LEFT_BEHIND = 5
 
 
 def main() -> int:
@@ -15,6 +19,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has set it
             signal.signal(number, _leave)
+    parent = take_parent()
+    if parent is not None and os.getppid() != parent:
+        # it was killed before the death signal, which core.process asks for, was in force
+        return _LEFT_BEHIND
     prepare_streams()
     return run(sys.argv[1:])
 

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PARENT = "LLMVAULT_PARENT"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -62,6 +64,12 @@ def load_settings(*, policies: Path | None = None, state: Path | None = None) ->
         environment=env,
         backups=Path(env["LLMVAULT_BACKUPS"]) if env.get("LLMVAULT_BACKUPS") else None,
     )
+
+
+def take_parent() -> int | None:
+    """Return which process started this one for itself alone, if any; its children are not told."""
+    told = os.environ.pop(PARENT, "")
+    return int(told) if told.isdigit() else None
 
 
 def _account(env: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ outcome is being recorded, waiting, a reload of the policy, and the end itself.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -245,3 +246,32 @@ def test_killed_while_it_waits(hosts: Iterator[Host]) -> None:
             process.send(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     goes_on(host, "waiting")
+
+
+# a setpriv that only gets the processor once whoever started it is gone
+LATE = """#!/bin/sh
+echo "begun $$" >>{base}/ran
+while [ -d /proc/$PPID ] && [ "$(cut -d' ' -f3 /proc/$PPID/stat)" != Z ]; do sleep 0.02; done
+exec {setpriv} "$@"
+"""
+
+
+def test_a_child_that_comes_after_the_kill_does_nothing(
+    template: Deployment, tmp_path: Path
+) -> None:
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("not run: util-linux has no setpriv here")
+    host = Host(template.copy(tmp_path / "late"))
+    programs = host.base / "programs"
+    programs.mkdir()
+    (programs / "setpriv").write_text(LATE.format(base=host.base, setpriv=setpriv))
+    (programs / "setpriv").chmod(0o755)
+    path = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    process = host.deployment.start("schedule", "run", more=path)
+    until(host.children, "the run begins")
+    process.kill()
+    process.wait()
+    host.deployment.wait_until_still()
+    (log,) = (host.deployment.state / "logs" / "jobs" / "backups").iterdir()
+    assert log.read_text() == "", "not a word, not even that the repository is not there"

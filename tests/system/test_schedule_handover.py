@@ -38,7 +38,7 @@ def workers(deployment: Deployment) -> Iterator[dict[str, str]]:
                     started.append(
                         subprocess.Popen(
                             deployment.command("schedule", "work"),
-                            stdin=connection,
+                            stdin=connection.fileno(),
                             stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL,
                             env=deployment.variables(),

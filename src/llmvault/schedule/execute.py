@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from llmvault.core.files import private_directory
 from llmvault.core.process import Command, Process, Runner
 from llmvault.core.units import format_seconds
 from llmvault.schedule.model import OF_EXIT_CODE, Job, Outcome, Run
+from llmvault.settings import PARENT
 
 _LOGS_KEPT = 20
 _TAIL = 2000
@@ -47,7 +49,8 @@ class ChildExecution:
         if self.backups is not None and job.kind == "backup":
             words = ("schedule", "ask", str(self.backups), "--", *words)
         argv = (sys.executable, "-m", "llmvault", *words)
-        with self.runner.start(Command(argv), log=log) as process:
+        command = Command(argv, environment={PARENT: str(os.getpid())})
+        with self.runner.start(command, log=log) as process:
             ended = self._wait(process, job.limit.total_seconds(), stop)
         tail = log.read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
         if ended is None:

@@ -8,6 +8,7 @@ and, last, ``{"exit": CODE}``, each a JSON object. Whoever asked closes its side
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from threading import Thread
 
 from llmvault.core.errors import RefusedError, UnavailableError, UnprovenError
 from llmvault.core.process import Command, Process, Runner
+from llmvault.settings import PARENT
 
 _LONGEST = 1 << 20
 
@@ -71,7 +73,8 @@ def work(connection: socket.socket, runner: Runner, state: Path) -> int:
     except RefusedError as error:
         _send(connection, {"output": error.diagnostics()}, {"exit": error.exit_code})
         raise
-    with runner.start(Command((sys.executable, "-m", "llmvault", *arguments))) as process:
+    argv, parent = (sys.executable, "-m", "llmvault", *arguments), str(os.getpid())
+    with runner.start(Command(argv, environment={PARENT: parent})) as process:
         Thread(target=_stop_when_left, args=(connection, process), daemon=True).start()
         for line in process.lines():
             _send(connection, {"output": line})
