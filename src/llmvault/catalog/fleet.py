@@ -14,8 +14,8 @@ from llmvault.catalog.records import DrillRow, HostRow, RecoveryPointRow
 def today(session: Session, until: datetime) -> FleetToday:
     """Return what tells how all hosts stand; recovery points that began after `until` do not count.
 
-    Columns, not rows: of a thousand hosts' JSON only what they promise is read. The groupings are
-    answered by indexes alone.
+    Columns, not rows: of a thousand hosts' JSON only what they promise is read, and of recovery
+    points only what an index holds.
     """
     host, point, drill = HostRow, RecoveryPointRow, DrillRow
     told = map(col, (host.name, host.seen, host.heartbeat_s, host.version, host.plans))
