@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from tests import filesystems
 from tests.system.deployment import Deployment
 from tests.system.test_schedule import OFTEN, findings, outcomes, runs, scheduler, until
 
@@ -20,7 +22,7 @@ HANGING = "repositories: {primary: {password: 'cmd:sleep 600'}}\n"
 
 
 @contextmanager
-def workers(deployment: Deployment) -> Iterator[dict[str, str]]:
+def workers(deployment: Deployment, *prefix: str) -> Iterator[dict[str, str]]:
     """Start ``schedule work`` for every connection; yield the variables of who asks there."""
     place = deployment.base / "backups.sock"
     started: list[subprocess.Popen[bytes]] = []
@@ -37,7 +39,7 @@ def workers(deployment: Deployment) -> Iterator[dict[str, str]]:
                 with connection:
                     started.append(
                         subprocess.Popen(
-                            deployment.command("schedule", "work"),
+                            [*prefix, *deployment.command("schedule", "work")],
                             stdin=connection.fileno(),
                             stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL,
@@ -109,3 +111,58 @@ def test_whoever_asked_and_ends_takes_the_backup_along(
         until(lambda: len(fresh.processes()) >= 5, "the backup asks for its password")
         process.send_signal(number)
     assert outcomes(fresh)[-1] == ("running" if number == signal.SIGKILL else "interrupted")
+
+
+# What systemd makes of the unit, as far as a test can: a mount namespace of its own in which all is
+# read-only but some places (ProtectSystem=strict, ReadWritePaths), and its capabilities.
+CONFINE = """
+set -e
+findmnt --raw --noheadings --output TARGET | grep -vE '^/(proc|sys|dev)(/|$)' | while read -r at; do
+    mount -o remount,bind,ro "$at"
+done
+for place in {writable}; do
+    [ ! -e "$place" ] || {{ mount --bind "$place" "$place"; mount -o remount,bind,rw "$place"; }}
+done
+exec setpriv --no-new-privs --bounding-set=-all,{capabilities} -- "$@"
+"""
+
+
+def confinement(unit: Path, *more: Path) -> tuple[str, ...]:
+    """Return what starts a program as a unit would; `more` is writable too."""
+    lines = unit.read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if "=" in line)
+    writable = [place.removeprefix("-") for place in settings["ReadWritePaths"].split()]
+    capabilities = settings["CapabilityBoundingSet"].lower().replace("cap_", "+").split()
+    script = CONFINE.format(
+        writable=" ".join([*writable, *map(str, more)]), capabilities=",".join(capabilities)
+    )
+    return ("unshare", "--mount", "--propagation", "slave", "--", "bash", "-c", script, "confined")
+
+
+def test_a_worker_as_its_unit_confines_it_takes_snapshots(
+    fresh: Deployment, tmp_path: Path
+) -> None:
+    filesystems.need("setpriv", "unshare", "findmnt")
+    with filesystems.btrfs(tmp_path) as volume:
+        live = volume / "live"
+        filesystems.run("btrfs", "subvolume", "create", str(live))
+        filesystems.run("btrfs", "subvolume", "create", str(live / "config"))
+        shutil.copytree(fresh.live, live, dirs_exist_ok=True)
+        fresh.override(
+            f"sources: {{model: {{path: {live}/model}}, configs: {{path: {live}}}}}\n"
+            "plans: {nightly: {snapshot: btrfs, drill: {record_at_backup: false}}}\n" + OFTEN
+        )
+        assert fresh.run("schedule", "install", "--directory", str(tmp_path)).exit_code == 0
+        temporary = fresh.base / "temporary"  # as PrivateTmp
+        temporary.mkdir()
+        prefix = confinement(tmp_path / "llmvault-backup@.service", temporary)
+        with (
+            workers(fresh, "env", f"TMPDIR={temporary}", *prefix) as asking,
+            scheduler(fresh, more=asking),
+        ):
+            until(lambda: set(outcomes(fresh)) - {"running"}, "a backup has ended")
+        assert outcomes(fresh)[0] == "proven", runs(fresh)[0].detail
+        listed = fresh.run("recovery-points", "list", "--json").document["recovery_points"]
+        shown = fresh.run("recovery-points", "show", listed[-1]["id"], "--json").stdout
+        assert '"snapshotter": "btrfs"' in shown
+        assert not list(volume.glob(".llmvault-snapshot-*")), "and destroys them"
