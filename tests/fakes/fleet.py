@@ -79,6 +79,9 @@ class Told:
     runs: list[Run] = field(default_factory=list)
     error: Finding | None = None
 
+    def adopt(self, loaded: LoadedPolicy) -> None:
+        """Every policy is the same to it."""
+
     def run(self, job: Job, run: Run) -> None:
         """Remember a run."""
         self.runs.append(run)

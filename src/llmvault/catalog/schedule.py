@@ -97,6 +97,27 @@ def silent_hosts(session: Session, now: datetime, beats: int) -> tuple[SilentHos
     )
 
 
+def first_host(session: Session, now: datetime, beats: int) -> str | None:
+    """Return the first host by name of those that told something within some heartbeats."""
+    query = select(HostRow.name, HostRow.seen, HostRow.heartbeat_s).order_by(col(HostRow.name))
+    there = (
+        name
+        for name, seen, heartbeat in session.exec(query)
+        if (now - seen).total_seconds() <= beats * heartbeat
+    )
+    return next(there, None)
+
+
+def runs_between(session: Session, begin: datetime, end: datetime) -> tuple[RunEntry, ...]:
+    """Return the runs of jobs of all hosts that began in a period, the oldest first."""
+    query = (
+        select(JobRunRow)
+        .where(col(JobRunRow.started) >= begin, col(JobRunRow.started) < end)
+        .order_by(col(JobRunRow.started))
+    )
+    return tuple(RunEntry(**row.model_dump()) for row in session.exec(query).all())
+
+
 def newest_points(
     session: Session, until: datetime, host: str | None = None
 ) -> tuple[NewestPoint, ...]:

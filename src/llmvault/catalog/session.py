@@ -169,6 +169,16 @@ class Catalog:
         with self._transaction() as session:
             return schedule.silent_hosts(session, now, beats)
 
+    def first_host(self, now: datetime, beats: int) -> str | None:
+        """Return the first host by name that told something within some heartbeats, or None."""
+        with self._transaction() as session:
+            return schedule.first_host(session, now, beats)
+
+    def runs_between(self, begin: datetime, end: datetime) -> tuple[RunEntry, ...]:
+        """Return the runs of jobs of all hosts that began in a period, the oldest first."""
+        with self._transaction() as session:
+            return schedule.runs_between(session, begin, end)
+
     def host(self, name: str) -> HostEntry | None:
         """Return a host of the fleet, or None."""
         with self._transaction() as session:

@@ -69,6 +69,7 @@ COMMANDS = (
     CommandEntry(
         "schedule", "llmvault.cli.schedule", "Back up and drill by the clock; say what is late."
     ),
+    CommandEntry("notify", "llmvault.cli.notify", "Try who is told; show and send digests."),
     CommandEntry("version", "llmvault.cli.version", "Print the version."),
 )
 

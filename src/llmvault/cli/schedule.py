@@ -14,9 +14,14 @@ from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_ap
 from llmvault.cli.output import Output
 from llmvault.core.errors import PolicyError
 from llmvault.core.units import parse_duration
-from llmvault.schedule.daemon import Silence
 from llmvault.schedule.model import FLEET
-from llmvault.schedule.wiring import DaemonSettings, build_daemon, list_jobs, listen_address
+from llmvault.schedule.wiring import (
+    DaemonSettings,
+    build_daemon,
+    list_jobs,
+    listen_address,
+    teller_of,
+)
 
 app = new_app("Do the policy's jobs by the clock, on this host and for the fleet.")
 
@@ -45,11 +50,12 @@ def run(
     settings = DaemonSettings(_duration(heartbeat), _duration(finish_within), parallel)
     with vault.memory.exclusive("schedule"):
         threads = Threads(vault.clock, vault.ids, parallel)
-        publisher = MetricsPublisher(listen_address(vault))
+        teller, publisher = teller_of(vault), MetricsPublisher(listen_address(vault))
         try:
-            daemon = build_daemon(vault, settings, threads, Silence(), publisher)
+            daemon = build_daemon(vault, settings, threads, teller, publisher)
             run_daemon(daemon, threads, vault.clock)
         finally:
+            teller.close()
             publisher.close()
     Output(json=json).emit_json({"stopped": True, "jobs": [job.name for job in daemon.jobs]})
 

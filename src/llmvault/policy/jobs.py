@@ -215,6 +215,37 @@ class EvidenceJob(JobBase):
         return ("evidence", "export", "--output", str(output), *period, *chosen)
 
 
+class RetentionJob(JobBase):
+    """Asks for what may go to be approved, and deletes what was approved; nothing else."""
+
+    kind: Literal["retention"] = Field(description="plan what goes; delete what was approved")
+    hosts: Literal["each", "one"] = Field(
+        "one", description="each host does it, or one of those that share repositories and catalog"
+    )
+    classes: tuple[Name, ...] = Field((), description="retention classes; all if empty")
+
+    def arguments(self, facts: Facts) -> tuple[str, ...]:
+        """Return the command line of a run."""
+        return ("retention", "run", *(word for one in self.classes for word in ("--class", one)))
+
+
+class DigestJob(JobBase):
+    """Sends people a digest of a period."""
+
+    kind: Literal["digest"] = Field(description="send a digest to the targets that get digests")
+    hosts: Literal["each", "one"] = Field(
+        "one", description="each host does it, or one of those that share repositories and catalog"
+    )
+    period: Duration = Field(timedelta(days=7), description="what it covers, up to its time")
+    targets: tuple[Name, ...] = Field((), description="targets; all with digest: true if empty")
+
+    def arguments(self, facts: Facts) -> tuple[str, ...]:
+        """Return the command line of a run."""
+        begin, end = format_time(facts.scheduled - self.period), format_time(facts.scheduled)
+        chosen = (word for one in self.targets for word in ("--target", one))
+        return ("notify", "digest", "--send", "--from", begin, "--to", end, *chosen)
+
+
 class LedgerVerifyJob(JobBase):
     """Hashes the ledger anew and compares it with what witnesses keep."""
 
@@ -243,6 +274,8 @@ Job = Annotated[
     | LocksJob
     | TamperJob
     | EvidenceJob
+    | RetentionJob
+    | DigestJob
     | LedgerVerifyJob
     | LedgerPinJob,
     Field(discriminator="kind"),

@@ -27,6 +27,7 @@ from llmvault.policy.fields import (
 from llmvault.policy.jobs import CronText, Job, Window
 from llmvault.policy.ledger import LedgerPolicy
 from llmvault.policy.metrics import MetricsPolicy
+from llmvault.policy.notify import Target, TellingPolicy
 from llmvault.policy.object_store import ObjectStore, Place, VerificationPolicy
 from llmvault.policy.quiesce import Quiesce
 from llmvault.policy.retention import RetentionClass
@@ -223,4 +224,8 @@ class Policy(Model):
     jobs: dict[Name, Job] = Field(default_factory=dict, description="what is done by the clock")
     metrics: MetricsPolicy = Field(
         default_factory=MetricsPolicy, description="where metrics for Prometheus go"
+    )
+    notify: dict[Name, Target] = Field(default_factory=dict, description="who is told")
+    telling: TellingPolicy = Field(
+        default_factory=TellingPolicy, description="how severe what is told is"
     )

@@ -73,6 +73,11 @@ def secret_files(policy: Policy) -> Iterator[tuple[tuple[str, ...], Path]]:
             held = getattr(source, key, None)
             if isinstance(held, SecretRef):
                 yield from _file(("sources", name, key), held)
+    for name, target in policy.notify.items():
+        for key in ("url", "user", "password"):
+            held = getattr(target, key, None)
+            if isinstance(held, SecretRef):
+                yield from _file(("notify", name, key), held)
 
 
 def _file(keys: tuple[str, ...], reference: SecretRef) -> Iterator[tuple[tuple[str, ...], Path]]:

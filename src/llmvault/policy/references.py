@@ -18,6 +18,13 @@ _SERVERS = frozenset({"elasticsearch", "opensearch", "weaviate", "qdrant", "redi
 _CAN_BE_SEARCHED = frozenset({"chroma", "postgres", "sqlite", "lancedb", "faiss"} | _SERVERS)
 _TRUE = frozenset({"true", "yes", "on", "1", "t", "y"})  # what the models take for true
 _STANDARD_CLASS = "standard"  # what a repository is of when it does not say
+_NAMED_BY_JOBS = {
+    "plans": "plans",
+    "classes": "retention",
+    "targets": "notify",
+    "only_in": "windows",
+    "never_in": "windows",
+}
 _QUESTIONS = {"completion": "prompts", "embedding": "texts", "neighbours": "queries"}
 
 
@@ -41,6 +48,8 @@ def reference_problems(whole: Node) -> Iterator[Problem]:
         yield from _named(whole, prune, ("ledger", "prune", "approval"), "approvals")
     for name, job in _section(whole, "jobs"):
         yield from _job(whole, ("jobs", name), job)
+    for name, target in _section(whole, "notify"):
+        yield from _target(whole, ("notify", name), target)
 
 
 def _retention(whole: Node, keys: Keys, kept: Node) -> Iterator[Problem]:
@@ -135,13 +144,26 @@ def _plan(whole: Node, keys: Keys, plan: Node) -> Iterator[Problem]:
 
 
 def _job(whole: Node, keys: Keys, job: Node) -> Iterator[Problem]:
-    for field, section in (("plans", "plans"), ("only_in", "windows"), ("never_in", "windows")):
+    for field, section in _NAMED_BY_JOBS.items():
         yield from _all_named(whole, job.entries.get(field), (*keys, field), section)
     only, never = job.entries.get("only_in"), job.entries.get("never_in")
     allowed = {node.value for node in only.elements} if only else set()
     forbidden = {node.value for node in never.elements} if never else set()
     if only and allowed and allowed <= forbidden:
         yield problem(only.place, (*keys, "only_in"), "never opens: never_in forbids the same")
+
+
+def _target(whole: Node, keys: Keys, target: Node) -> Iterator[Problem]:
+    yield from _all_named(whole, target.entries.get("quiet"), (*keys, "quiet"), "windows")
+    jobs = {name for name, _ in _section(whole, "jobs")}
+    jobs |= {
+        f"backup-{name}" for name, plan in _section(whole, "plans") if _given(plan, "schedule")
+    }
+    listed = target.entries.get("jobs")
+    for index, name in enumerate(listed.elements if listed else ()):
+        if isinstance(name.value, str) and name.value not in jobs:
+            message = f'there is no job "{name.value}"; {did_you_mean(name.value, jobs)}'
+            yield problem(name.place, (*keys, "jobs", index), message)
 
 
 def _covered(whole: Node, keys: Keys, name: Node, plan: Node) -> Iterator[Problem]:

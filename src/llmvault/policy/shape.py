@@ -12,7 +12,7 @@ from llmvault.policy.model import Policy
 from llmvault.policy.tree import Node
 
 DEFAULTS = "defaults"
-_SINGULARS = {"people": "person", "retention": "retention"}
+_SINGULARS = {"people": "person", "retention": "retention", "notify": "target"}
 
 
 @dataclass(frozen=True, slots=True)

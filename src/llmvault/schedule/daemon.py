@@ -47,22 +47,14 @@ class Execution(Protocol):
 class Teller(Protocol):
     """Tells people; never raises, and never waits for them."""
 
+    def adopt(self, loaded: LoadedPolicy) -> None:
+        """Go by a policy from now on."""
+
     def run(self, job: Job, run: Run) -> None:
         """Take note that a run begins or has ended."""
 
     def look(self, findings: Sequence[Finding], now: datetime) -> Sequence[Finding]:
         """Take note of everything that is wrong now; return what went wrong with telling."""
-
-
-class Silence:
-    """Tells nobody."""
-
-    def run(self, job: Job, run: Run) -> None:
-        """Do nothing."""
-
-    def look(self, findings: Sequence[Finding], now: datetime) -> Sequence[Finding]:
-        """Do nothing."""
-        return ()
 
 
 class Publisher(Protocol):
@@ -202,6 +194,7 @@ class Daemon:
 
     def _use(self, loaded: LoadedPolicy) -> None:
         self.loaded = loaded
+        self.ports.tell.adopt(loaded)
         self._jobs = jobs_of(loaded.policy, self.ports.host)
         self.ports.journal.declare(self._jobs, self.ports.clock.now())
 

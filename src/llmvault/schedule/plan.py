@@ -22,7 +22,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def jobs_of(policy: Policy, host: str) -> tuple[Job, ...]:
     """Return the jobs of a host: those under ``jobs``, and a backup for each plan's schedule."""
-    windows = {name: _window(window) for name, window in policy.windows.items()}
+    windows = {name: window_of(window) for name, window in policy.windows.items()}
     found = dict(_plain(policy))
     found |= policy.jobs
     owners = {"each": host, "one": group_of(policy, host)}
@@ -68,7 +68,8 @@ def _job(name: str, config: declared.Job, windows: dict[str, Window], owner: str
     )
 
 
-def _window(window: declared.Window) -> Window:
+def window_of(window: declared.Window) -> Window:
+    """Return a window of the policy."""
     days = window.days or _DAYS
     return Window(
         _minutes(window.start),
@@ -107,11 +108,16 @@ def due(job: Job, seen: Seen, now: datetime) -> Due | None:
 
 
 def _to_repeat(job: Job, last: Run, now: datetime) -> bool:
-    if last.outcome in AGAIN:
-        return last.attempt < _TRIES_AFTER_DEATH
-    if last.outcome is not Outcome.UNAVAILABLE or last.attempt > job.retries:
-        return False
+    if last.outcome in AGAIN or not is_repeated(job, last):
+        return is_repeated(job, last)
     return now >= (last.finished or last.started) + backoff(job, last.attempt)
+
+
+def is_repeated(job: Job, ended: Run) -> bool:
+    """Whether a run that ended so is run again, now or after its back-off."""
+    if ended.outcome in AGAIN:
+        return ended.attempt < _TRIES_AFTER_DEATH
+    return ended.outcome is Outcome.UNAVAILABLE and ended.attempt <= job.retries
 
 
 def backoff(job: Job, attempt: int) -> timedelta:

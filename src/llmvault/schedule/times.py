@@ -49,9 +49,9 @@ def count_between(job: Job, after: datetime, before: datetime) -> int:
 
 def may_start(job: Job, moment: datetime) -> bool:
     """Whether the job's windows allow a start."""
-    if any(_in(window, moment) for window in job.never_in):
+    if any(in_window(window, moment) for window in job.never_in):
         return False
-    return not job.only_in or any(_in(window, moment) for window in job.only_in)
+    return not job.only_in or any(in_window(window, moment) for window in job.only_in)
 
 
 def opens(job: Job, moment: datetime) -> datetime | None:
@@ -111,7 +111,8 @@ def _times_on(job: Job, day: date) -> list[datetime]:
     return sorted(found)
 
 
-def _in(window: Window, moment: datetime) -> bool:
+def in_window(window: Window, moment: datetime) -> bool:
+    """Whether a moment is in a window."""
     local = moment.astimezone(window.zone)
     minute, weekday = local.hour * 60 + local.minute, local.weekday()
     if window.start < window.end:

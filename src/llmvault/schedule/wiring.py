@@ -9,18 +9,21 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmvault.app import App
+from llmvault.app.notify import post_of
 from llmvault.core.errors import PolicyError, VaultError
 from llmvault.core.files import remove_tree, write_durably
 from llmvault.core.units import format_time
 from llmvault.policy.load import copy_policy, load_policy
 from llmvault.policy.loaded import LoadedPolicy
 from llmvault.recovery_points.find import entry_of, local_manifests
+from llmvault.schedule.books import BookStore
 from llmvault.schedule.daemon import Daemon, DaemonPorts, Publisher, Teller
 from llmvault.schedule.execute import ChildExecution
-from llmvault.schedule.findings import overdue_since
+from llmvault.schedule.findings import BEATS_UNTIL_SILENT, overdue_since
 from llmvault.schedule.journal import Journal
 from llmvault.schedule.model import Job
 from llmvault.schedule.plan import jobs_of, newest_run
+from llmvault.schedule.tell import PolicyTeller, TellerPorts
 from llmvault.schedule.times import next_after
 
 if TYPE_CHECKING:
@@ -161,6 +164,22 @@ def build_daemon(
         parallel=settings.parallel,
     )
     return Daemon(ports, loaded, app.clock.now(), policy_error=error)
+
+
+def teller_of(app: App) -> PolicyTeller:
+    """Return what tells people of this host, and of all when it is the first of those there."""
+
+    def speaks_for_all(now: datetime) -> bool:
+        if app.settings.database_is_local:
+            return True
+        try:
+            return app.catalog.first_host(now, BEATS_UNTIL_SILENT) in (None, app.settings.host)
+        except VaultError:
+            return True  # rather twice than not at all
+
+    file = app.settings.state / "notify" / "told.json"
+    ports = TellerPorts(app.clock, app.settings.host, post_of(app), BookStore(file), speaks_for_all)
+    return PolicyTeller(ports)
 
 
 def listen_address(app: App) -> str | None:

@@ -64,7 +64,8 @@ def test_a_section_or_an_item_can_be_chosen(tmp_path: Path) -> None:
         ("source", 'did you mean "sources"?'),
         (
             "version",
-            "known here: " + ", ".join(sorted({*sections(), "evidence", "ledger", "metrics"})),
+            "known here: "
+            + ", ".join(sorted({*sections(), "evidence", "ledger", "metrics", "telling"})),
         ),
         ("engines.sever", 'did you mean "server"?'),
         ("plans.nightly", "there are none"),
