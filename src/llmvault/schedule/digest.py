@@ -85,11 +85,13 @@ class Digest:
 
     Attributes:
         host: who tells.
+        at: when the findings and standings were so.
         step: how long a step of the jobs' lines is.
         findings: everything that is wrong at its end, the worst first.
     """
 
     host: str
+    at: datetime
     begin: datetime
     end: datetime
     hosts: tuple[HostStanding, ...]
@@ -128,6 +130,7 @@ class Digest:
         """Return it as JSON values; times are RFC 3339."""
         return {
             "host": self.host,
+            "at": format_time(self.at),
             "from": format_time(self.begin),
             "to": format_time(self.end),
             "verdict": self.verdict.value,
@@ -165,6 +168,7 @@ class Digest:
 
 def make_digest(
     host: str,
+    at: datetime,
     period: tuple[datetime, datetime],
     standings: Sequence[HostStanding],
     entries: Sequence[HostEntry],
@@ -173,6 +177,7 @@ def make_digest(
     """Return the digest of a period.
 
     Args:
+        at: now.
         entries: of the same hosts as `standings`: their jobs, and what they know to be wrong.
         runs: that began in the period.
     """
@@ -182,6 +187,7 @@ def make_digest(
     late = {one.subject: one.host for one in found.values() if one.kind == "overdue"}
     return Digest(
         host=host,
+        at=at,
         begin=begin,
         end=end,
         hosts=tuple(standings),

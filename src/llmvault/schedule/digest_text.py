@@ -20,7 +20,7 @@ def message_of_digest(made: Digest) -> Message:
     """Return a digest as people read it."""
     severity = made.findings[0].severity if made.findings else "info"
     return Message(
-        format_time(made.end), title_of(made), text_of(made), severity, html=page_of(made)
+        format_time(made.at), title_of(made), text_of(made), severity, html=page_of(made)
     )
 
 
@@ -39,7 +39,7 @@ def page_of(made: Digest) -> str:
 
 def _lines(made: Digest) -> Iterator[str]:
     yield title_of(made)
-    yield f"told by {made.host}; {format_time(made.begin)} to {format_time(made.end)}"
+    yield f"as known on {made.host} at {format_time(made.at)}"
     for host in made.silent:
         yield f"host {host.host} is silent since {format_time(host.seen)}"
     yield ""

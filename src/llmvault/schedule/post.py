@@ -82,7 +82,7 @@ def digest_of(app: App, begin: datetime, end: datetime) -> Digest:
     stand = standings(
         hosts, catalog.newest_points(now + CLOCK_TOLERANCE), catalog.newest_drills(), now
     )
-    return make_digest(me, (begin, end), stand, hosts, catalog.runs_between(begin, end))
+    return make_digest(me, now, (begin, end), stand, hosts, catalog.runs_between(begin, end))
 
 
 def send_digest(app: App, made: Digest, names: tuple[str, ...]) -> tuple[Sent, ...]:
