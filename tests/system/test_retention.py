@@ -216,3 +216,60 @@ def test_no_rule_of_approval_means_no_deletion(fresh: Deployment) -> None:
         assert done.exit_code == 4, done
         assert "the policy does not say who approves it" in done.error["cause"]
     assert history.left() == set(history.points)
+
+
+def test_a_run_by_the_clock_deletes_only_what_was_approved(history: History) -> None:
+    asked = history.run("retention", "run")
+    assert (asked.exit_code, asked.document["applied"]) == (3, []), asked
+    (waits,) = asked.document["classes"]
+    digest = waits["waits_for_approval"]
+    assert f"llmvault approve {digest}" in waits["detail"]
+    assert history.left() == set(history.points), "asking deletes nothing"
+
+    again = history.run("retention", "run", "--class", "standard")
+    assert again.exit_code == 3
+    assert again.document["classes"][0]["waits_for_approval"] == digest, "nobody is asked twice"
+    assert history.kinds().count("approval.requested") == 1
+    assert history.left() == set(history.points)
+
+    going = {one for one, action in history.actions().items() if action == "delete"}
+    assert history.approve(digest).exit_code == 0
+    done = history.run("retention", "run")
+    assert (done.exit_code, done.document["verdict"]) == (0, "proven"), done
+    (applied,) = done.document["applied"]
+    assert applied["digest"] == digest
+    assert {one["recovery_point"] for one in applied["deleted"]} == going
+    assert history.left() == set(history.points) - going
+    quiet = history.run("retention", "run")
+    assert (quiet.exit_code, quiet.document["applied"]) == (0, []), quiet
+
+
+def test_a_run_by_the_clock_does_not_apply_what_no_longer_fits(history: History) -> None:
+    digest = history.approved()
+    going = next(one for one, action in history.actions().items() if action == "delete")
+    hold = history.run(
+        *("hold", "add", "--recovery-point", going),
+        *("--matter", "case 9", "--why", "asked for by the court"),
+    )
+    assert hold.exit_code == 0, hold
+    done = history.run("retention", "run")
+    assert (done.exit_code, done.document["applied"]) == (3, []), done
+    (refused,) = done.document["refused"]
+    assert refused["digest"] == digest
+    assert "case 9" in refused["reason"]
+    assert history.left() == set(history.points)
+    assert done.document["classes"][0]["waits_for_approval"] not in (None, digest)
+
+
+def test_a_run_by_the_clock_tells_that_nobody_may_approve(history: History) -> None:
+    policy = history.deployment.policies / "overrides.d"
+    for file in policy.glob("*.yaml"):
+        text = file.read_text()
+        if "approvals:" in text:
+            file.write_text(text.partition("approvals:")[0])
+    done = history.run("retention", "run")
+    assert done.exit_code == 3, done
+    (told,) = done.document["classes"]
+    assert told["waits_for_approval"] is None
+    assert "nobody may approve it" in told["detail"]
+    assert history.left() == set(history.points)

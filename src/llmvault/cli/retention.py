@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 from llmvault.app import build_app
-from llmvault.app.retention import retention_ports, retention_store
+from llmvault.app.retention import class_names, retention_ports, retention_store
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
 from llmvault.cli.views.recovery import keep_copy
 from llmvault.cli.views.retention import (
     apply_document,
     plan_document,
+    scheduled_document,
     show_apply,
     show_class,
     show_plan,
+    show_scheduled,
 )
 
 app = new_app("Plan what is deleted, apply what was approved, and tell what was.")
@@ -94,6 +96,34 @@ def apply(
     show_apply(output, result)
     keep_copy(vault, output)
     return result.verdict.exit_code
+
+
+@app.command()
+def run(
+    classes: ClassOption = None,
+    json: JsonOption = False,
+    policies: PoliciesOption = None,
+    state: StateOption = None,
+) -> int:
+    """Apply the plans that were approved, then ask for what may go; for schedules.
+
+    What nobody approved is not deleted. Exit code 0 when nothing waits, 3 while something waits for
+    approval, 1 when something could not be deleted or locks end sooner than they must.
+    """
+    from llmvault.access.run import who_asks
+    from llmvault.retention.scheduled import run_scheduled
+
+    vault, output = build_app(policies=policies, state=state), Output(json=json)
+    names = class_names(vault, classes or ())
+    ports = retention_ports(vault, names)
+    done = run_scheduled(
+        lambda chosen: retention_ports(vault, chosen), names, who_asks(ports.access, "")
+    )
+    if done.applied:
+        keep_copy(vault, output)
+    output.emit_json(scheduled_document(done))
+    show_scheduled(output, done)
+    return done.verdict.exit_code
 
 
 @app.command()

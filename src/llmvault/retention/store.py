@@ -65,6 +65,14 @@ class RetentionStore:
             )
         return _read(files[0])
 
+    def plans(self) -> tuple[Approved, ...]:
+        """Return every plan that is kept.
+
+        Raises:
+            IntegrityError: when the bytes of one are not those that its digest names.
+        """
+        return tuple(_read(path) for path in sorted((self.directory / "plans").glob("*.json")))
+
     def run(self, of_plan: str) -> Run | None:
         """Return how far the execution of a plan has come; None when it has not begun."""
         path = self.directory / "runs" / f"{of_plan}.json"

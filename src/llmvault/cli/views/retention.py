@@ -9,6 +9,7 @@ from llmvault.access.model import Request
 from llmvault.cli.output import Output
 from llmvault.cli.views.checks import show_verdict
 from llmvault.core.units import format_size, format_time
+from llmvault.core.verdict import Verdict
 from llmvault.retention.account import Account
 from llmvault.retention.model import (
     Decision,
@@ -18,6 +19,7 @@ from llmvault.retention.model import (
     rules_words,
 )
 from llmvault.retention.run import ApplyResult
+from llmvault.retention.scheduled import ScheduledRun
 
 _SHOWN = 60
 ESTIMATE = "the bytes that a recovery point added when it was taken; what others use too stays"
@@ -197,3 +199,33 @@ def show_class(output: Output, account: Account) -> None:
             for point, repository, why, until in account.remaining()
         ],
     )
+
+
+def scheduled_document(done: ScheduledRun) -> dict[str, Any]:
+    """Return a run by the clock as a document."""
+    return {
+        "verdict": done.verdict.value,
+        "applied": [apply_document(result) for result in done.applied],
+        "refused": [{"digest": digest, "reason": reason} for digest, reason in done.refused],
+        "classes": [
+            {
+                "name": one.name,
+                "verdict": one.verdict.value,
+                "going": one.going,
+                "waits_for_approval": one.digest or None,
+                "detail": one.detail,
+            }
+            for one in done.classes
+        ],
+    }
+
+
+def show_scheduled(output: Output, done: ScheduledRun) -> None:
+    """Show a run by the clock for people; the last line tells what is to be done."""
+    for result in done.applied:
+        show_apply(output, result)
+    for digest, reason in done.refused:
+        output.show(f"plan {digest[:12]} was approved and not applied: {reason}")
+    told = [one.detail for one in done.classes if one.verdict is not Verdict.PROVEN]
+    words = "; ".join(told) or "nothing waits for approval"
+    show_verdict(output, done.verdict, f"{done.verdict.value.capitalize()}: {words}.")
