@@ -21,7 +21,14 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 FINDING_KINDS = (
     *("catalog-unavailable", "journal-unwritable", "ledger-not-pinned", "lock-lapses"),
-    *("lock-missing", "lock-unknown", "metrics-failed", "not-drilled", "notify-failed", "overdue"),
+    *(
+        "lock-missing",
+        "lock-unknown",
+        "metrics-failed",
+        "not-drilled",
+        "notification-failed",
+        "overdue",
+    ),
     *("policy-broken", "policy-edited", "rpo-missed", "rto-missed", "silent-host"),
     *("verification-behind", "verification-errors"),
 )

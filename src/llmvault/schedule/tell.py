@@ -188,7 +188,7 @@ class PolicyTeller:
             if book.trouble is not None:
                 yield trouble_finding(self._ports.host, name, book.trouble)
         if self._file_trouble is not None:
-            yield finding_of("notify-failed", self._ports.host, self._file_trouble)
+            yield finding_of("notification-failed", self._ports.host, self._file_trouble)
 
     def _consider(
         self, name: str, findings: Sequence[Finding], rules: Rules, now: datetime, *, for_all: bool
@@ -290,4 +290,4 @@ def signal_of(target: PingTarget, job: Job, run: Run) -> Signal | None:
 
 def _is_about(finding: Finding, target: str) -> bool:
     """Whether it says that this target cannot be told anything, which it cannot be told."""
-    return finding.kind == "notify-failed" and finding.subject == target
+    return finding.kind == "notification-failed" and finding.subject == target

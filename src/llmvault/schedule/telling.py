@@ -253,7 +253,7 @@ def failed(book: Book, cause: str, now: datetime) -> Book:
 def trouble_finding(host: str, target: str, trouble: Trouble) -> Finding:
     """Return that a target cannot be told anything."""
     return Finding(
-        f"notify-failed/{host}/{target}", "notify-failed", "error", host, target,
+        f"notification-failed/{host}/{target}", "notification-failed", "error", host, target,
         f"{target} cannot be told anything since {trouble.since:%Y-%m-%d %H:%M} UTC: "
         f"{trouble.cause}",
         f"llmvault notify test {target}",
