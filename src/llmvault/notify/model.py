@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-_SHORTEST_PART = 3
+_SHORTEST_PART = 4
 
 
 @dataclass(frozen=True, slots=True)
