@@ -441,23 +441,22 @@ class App:
 
         return diagnose_ledger(self.settings, self.policy.ledger, self.clock)
 
-    def pin_ledger(self) -> tuple[Check, ...]:
+    def pin_ledger(self, *, copy: bool = False) -> tuple[Check, ...]:
         """Keep the ledger's newest checkpoint outside as the policy says, after something was done.
 
-        The ledger is copied into the repositories first: a checkpoint that is newer than every copy
-        would make the true ledger look like one that was cut back, once this machine is lost.
-        What was done stands whatever comes of it: no trouble of a witness or authority is raised.
+        What was done stands whatever comes of it: no trouble of a repository, a witness or an
+        authority is raised.
+
+        Args:
+            copy: copy the ledger into the repositories even where nobody else keeps checkpoints.
         """
         declared = self.policy.ledger
-        if not declared.witnesses and declared.time_stamps is None:
+        if not copy and not declared.witnesses and declared.time_stamps is None:
             return ()
-        from llmvault.app.copying import copy_checks
-        from llmvault.app.ledger import ledger_files, pin_outside
+        from llmvault.app.pinning import keep_outside
 
-        copied = copy_checks(self)
-        files = ledger_files(self.settings)
         try:
-            return (*copied, *pin_outside(files, declared, self.runner, self.clock))
+            return keep_outside(self, self.runner)
         except VaultError as error:
             return (Check("pinned", "", Verdict.UNPROVEN, error.diagnostics()),)
 

@@ -13,14 +13,16 @@ from llmvault.core.errors import VaultError
 from llmvault.core.verdict import Check, Verdict
 from llmvault.ledger.files import LedgerFiles
 from llmvault.recovery.copying import CopyPorts, copy_whole, tail_of
-from llmvault.recovery.model import CopyResult
+from llmvault.recovery.model import PATIENCE, CopyResult
 from llmvault.recovery.store import CopyStore
 from llmvault.recovery.tail import tail_values
 
 _log = logging.getLogger(__name__)
 
 
-def copy_ports(app: Installation, names: Iterable[str] | None = None) -> CopyPorts:
+def copy_ports(
+    app: Installation, names: Iterable[str] | None = None, patience: float = PATIENCE
+) -> CopyPorts:
     """Return what copying works with: the named repositories, or all that are not copies.
 
     Copies of other repositories get the installation with everything else that they hold.
@@ -44,16 +46,20 @@ def copy_ports(app: Installation, names: Iterable[str] | None = None) -> CopyPor
         policies=lambda: policy_files(app.loaded),
         public_keys=lambda: [key.text() for key in key_files(app.settings).verifiers()],
         catalog=lambda: app.catalog.dump(),
+        patience=patience,
     )
 
 
-def copy_installation(app: Installation) -> tuple[CopyResult, ...]:
+def copy_installation(app: Installation, patience: float = PATIENCE) -> tuple[CopyResult, ...]:
     """Copy this installation into every repository that is not itself a copy.
+
+    Args:
+        patience: seconds until a repository must have answered.
 
     Raises:
         VaultError: when nothing can be copied: a damaged ledger, a policy file that is gone.
     """
-    return copy_whole(copy_ports(app))
+    return copy_whole(copy_ports(app, patience=patience))
 
 
 def copy_checks(app: Installation) -> tuple[Check, ...]:

@@ -12,13 +12,11 @@ from llmvault.core.clock import Clock
 from llmvault.core.errors import UnavailableError
 from llmvault.core.files import waiting_lock, write_durably
 from llmvault.core.ids import Ids
-from llmvault.core.process import Runner
 from llmvault.core.verdict import Check, Verdict
 from llmvault.doctor.model import Diagnosis
 from llmvault.keys.store import KeyFiles
 from llmvault.ledger.files import LedgerFiles
 from llmvault.ledger.stamps import StampFiles, overdue_stamp, stamp_if_due, verify_stamps
-from llmvault.ledger.witnesses import build_witnesses, publish
 from llmvault.ledger.writer import TileLedger
 from llmvault.policy.ledger import LedgerPolicy, TimeStamps
 from llmvault.policy.loaded import LoadedPolicy
@@ -62,29 +60,27 @@ def ledger_files(settings: Settings) -> LedgerFiles:
     return LedgerFiles(settings.state / "ledger")
 
 
-def pin_outside(
-    files: LedgerFiles, policy: LedgerPolicy, runner: Runner, clock: Clock, *, now: bool = False
+def stamp_ledger(
+    files: LedgerFiles, policy: LedgerPolicy, clock: Clock, *, now: bool = False
 ) -> tuple[Check, ...]:
-    """Hand the newest checkpoint to the policy's witnesses, and have it stamped where that is due.
+    """Have the newest checkpoint stamped where that is due; no check where it is not.
 
     Args:
         now: have it stamped whether due or not.
     """
-    checkpoint = files.checkpoint()
-    checks = publish(build_witnesses(policy, runner), checkpoint)
     declared = policy.time_stamps
     if declared is None:
-        return checks
+        return ()
     from llmvault.ledger.authority import HttpAuthority
 
     stamped = stamp_if_due(
         StampFiles(files.directory),
         HttpAuthority(declared),
-        checkpoint,
+        files.checkpoint(),
         now=clock.now(),
         every=_NOW if now else declared.every,
     )
-    return (*checks, *([stamped] if stamped else ()))
+    return (stamped,) if stamped else ()
 
 
 def verify_time_stamps(

@@ -13,6 +13,7 @@ from llmvault.access.run import ask, demand
 from llmvault.app.base import App
 from llmvault.app.holds import hold_store
 from llmvault.app.ledger import key_files, ledger_files, open_ledger
+from llmvault.app.pinning import ledger_pins
 from llmvault.app.retention import access_ports
 from llmvault.core.canonical import canonical_bytes
 from llmvault.core.errors import IntegrityError, PolicyError
@@ -29,7 +30,6 @@ from llmvault.ledger.prune import (
     read_plan,
 )
 from llmvault.ledger.verify import Pin
-from llmvault.ledger.witnesses import build_witnesses, pins_of
 from llmvault.policy.ledger import PrunePolicy
 
 
@@ -68,11 +68,9 @@ def limits_now(app: App, pins: Sequence[Pin]) -> Limits:
     Raises:
         IntegrityError: when the ledger does not verify, or a witness has another one.
     """
-    files = ledger_files(app.settings)
-    witnesses = build_witnesses(app.policy.ledger, app.runner)
-    found, _ = pins_of(witnesses, files.checkpoint().head.origin)
+    found, _ = ledger_pins(app, app.runner)
     return prune_limits(
-        files,
+        ledger_files(app.settings),
         key_files(app.settings).verifiers(),
         (*found, *pins),
         before=declared_prune(app).keep.before(app.clock.now()),

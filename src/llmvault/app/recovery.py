@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from llmvault.restic.repo import Repository
 
 
 def repository_at(
-    app: App, address: str, password: str, environment: Mapping[str, str]
+    app: App, address: str, password: str, environment: Mapping[str, str], name: str = "recovered"
 ) -> Repository:
     """Return a repository that no policy declares.
 
@@ -38,7 +39,7 @@ def repository_at(
         name: resolve(parse_secret_ref(one)) for name, one in environment.items()
     }
     return Repository(
-        name="recovered",
+        name=name,
         url=url,
         password=resolve(parse_secret_ref(password)),
         binary=app.settings.restic,
@@ -53,6 +54,10 @@ def recovery_ports(app: App, repository: Repository) -> RecoveryPorts:
     from llmvault.catalog.session import open_catalog
 
     settings, keys = app.settings, key_files(app.settings)
+
+    def others(policies: Path) -> Mapping[str, Callable[[], Repository]]:
+        declared = replace(app, settings=replace(settings, policies=policies))
+        return {name: partial(declared.repository, name) for name in declared.policy.repositories}
 
     def witnesses(policies: Path) -> Mapping[str, Witness]:
         declared = load_policy(policies, settings.environment).policy.ledger
@@ -74,5 +79,6 @@ def recovery_ports(app: App, repository: Repository) -> RecoveryPorts:
         ),
         catalog=lambda: open_catalog(settings.database),
         witnesses=witnesses,
+        others=others,
         decisions=partial(recover_retention, app),
     )

@@ -13,6 +13,7 @@ from llmvault.app import build_app
 from llmvault.app.retention import access_ports
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
+from llmvault.cli.views.recovery import keeping_copy
 from llmvault.core.errors import PolicyError
 
 app = new_app("Approve a plan by signing its digest with an SSH key.")
@@ -58,9 +59,11 @@ def approve(
         output.show(f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {write}")
         return 0
     if key is not None:
-        found = approve_with_key(ports, digest, key)
+        with keeping_copy(vault, output):
+            found = approve_with_key(ports, digest, key)
     elif statement is not None and signature is not None:
-        found = _by_hand(ports, digest, statement, signature)
+        with keeping_copy(vault, output):
+            found = _by_hand(ports, digest, statement, signature)
     elif statement is None and signature is None:
         found = standing(ports, digest)
     else:

@@ -14,7 +14,6 @@ from llmvault.cli.progress import progress
 from llmvault.cli.views.checks import note_unproven
 from llmvault.cli.views.drill import show_drill
 from llmvault.cli.views.dry_runs import show_restore_plan
-from llmvault.cli.views.recovery import keep_copy
 from llmvault.core.errors import PolicyError
 from llmvault.drill.plan import DrillRequest
 from llmvault.drill.run import run_drill
@@ -53,6 +52,5 @@ def drill(
         ports = vault.drill_ports(names[0], host, bars)
         result = run_drill(ports, DrillRequest(names[0], recovery_point, record))
     code = show_drill(output, result)
-    keep_copy(vault, output)
-    note_unproven(output, vault.pin_ledger())
+    note_unproven(output, vault.pin_ledger(copy=True))
     return code

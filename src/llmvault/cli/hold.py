@@ -12,7 +12,7 @@ from llmvault.app.holds import hold_store
 from llmvault.app.retention import hold_ports
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
-from llmvault.cli.views.recovery import keep_copy
+from llmvault.cli.views.recovery import keeping_copy
 from llmvault.core.errors import PolicyError
 from llmvault.core.units import format_time, parse_time
 from llmvault.holds.model import Hold, HoldRecord, record_json
@@ -70,10 +70,10 @@ def add(
         placed=vault.clock.now(),
         until=_moment(until),
     )
-    placed = place_hold(ports, wanted)
+    with keeping_copy(vault, output):
+        placed = place_hold(ports, wanted)
     output.emit_json(record_json(HoldRecord(placed)))
     output.show(f"{placed.id} holds {placed.kind} {placed.target} for {placed.matter}")
-    keep_copy(vault, output)
     return 0
 
 
@@ -92,10 +92,10 @@ def release(
     from llmvault.holds.run import release_hold
 
     vault, output = build_app(policies=policies, state=state), Output(json=json)
-    record = release_hold(hold_ports(vault), hold, by)
+    with keeping_copy(vault, output):
+        record = release_hold(hold_ports(vault), hold, by)
     output.emit_json(record_json(record))
     output.show(f"{record.hold.id} is released: {record.hold.kind} {record.hold.target}")
-    keep_copy(vault, output)
     return 0
 
 

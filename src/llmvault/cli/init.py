@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +47,16 @@ def init(
         list[Path] | None,
         typer.Option(help="With --recover: a checkpoint that you kept, or a witness's directory."),
     ] = None,
+    pinned_repository: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS", help="With --recover: another repository of the installation."
+        ),
+    ] = None,
+    pinned_password: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REF", help="Of each --pinned-repository; else it is --password."),
+    ] = None,
     origin: Annotated[
         str, typer.Option(help="With --recover: which installation, if there are several.")
     ] = "",
@@ -67,12 +79,16 @@ def init(
         "--password": password,
         "--environment": environment,
         "--pinned": pinned,
+        "--pinned-repository": pinned_repository,
+        "--pinned-password": pinned_password,
         "--origin": origin,
     }
     if recover:
         _demand({"--repository": repository, "--password": password})
-        place = (repository, password, tuple(environment or ()))
-        return _recover(vault, output, place, tuple(pinned or ()), origin)
+        variables = dict(_split(one) for one in environment or ())
+        others = _others(password, pinned_repository or [], pinned_password or [])
+        place = ((repository, password), *others)
+        return _recover(vault, output, place, variables, tuple(pinned or ()), origin)
     for option, value in given.items():
         if value:
             raise PolicyError(option, "it is of use with --recover alone", "llmvault init --help")
@@ -112,23 +128,38 @@ def _adopt(vault: App) -> None:
 def _recover(
     vault: App,
     output: Output,
-    place: tuple[str, str, tuple[str, ...]],
+    places: tuple[tuple[str, str], ...],
+    variables: dict[str, str],
     pinned: tuple[Path, ...],
     origin: str,
 ) -> int:
+    """Recover from the first of the repositories; the others have pinned its ledger."""
     from llmvault.app.recovery import recovery_ports, repository_at
     from llmvault.recovery.run import RecoveryRequest, run_recovery
 
-    address, password, environment = place
-    variables = dict(_split(one) for one in environment)
     try:
-        repository = repository_at(vault, address, password, variables)
+        repository, *others = [
+            repository_at(vault, address, password, variables, f"pinned-{n}" if n else "recovered")
+            for n, (address, password) in enumerate(places)
+        ]
     except ValueError as error:
         raise PolicyError("init --recover", str(error), "llmvault init --help") from error
     ports = recovery_ports(vault, repository)
+    named = {one.name: partial(replace, one) for one in others}
     with vault.memory.exclusive("recover"):
-        result = run_recovery(ports, RecoveryRequest(pinned, origin))
+        result = run_recovery(ports, RecoveryRequest(pinned, named, origin))
     return show_recovery(output, result)
+
+
+def _others(password: str, addresses: list[str], passwords: list[str]) -> list[tuple[str, str]]:
+    """Return address and password of other repositories, which may have the same password."""
+    if passwords and len(passwords) != len(addresses):
+        raise PolicyError(
+            "--pinned-password",
+            f"{len(passwords)} for {len(addresses)} repositories",
+            "give one for each --pinned-repository, or none where they have that of --password",
+        )
+    return list(zip(addresses, passwords or [password] * len(addresses), strict=True))
 
 
 def _demand(options: dict[str, str]) -> None:

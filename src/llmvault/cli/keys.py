@@ -6,7 +6,7 @@ from llmvault.app import build_app
 from llmvault.app.ledger import key_files, open_ledger
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
-from llmvault.cli.views.recovery import keep_copy
+from llmvault.cli.views.recovery import keeping_copy
 from llmvault.core.errors import VaultError
 from llmvault.ledger.rotation import rotate_key
 
@@ -54,8 +54,8 @@ def rotate(
     """Make a new signing key, record it, and have the old one sign the ledger's head once more."""
     vault, output = build_app(policies=policies, state=state), Output(json=json)
     ledger = open_ledger(vault.settings, vault.clock, vault.ids)
-    rotation = rotate_key(ledger, key_files(vault.settings))
-    keep_copy(vault, output)
+    with keeping_copy(vault, output):
+        rotation = rotate_key(ledger, key_files(vault.settings))
     output.emit_json(
         {
             "key": rotation.new.text(),

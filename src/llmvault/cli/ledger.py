@@ -13,14 +13,14 @@ from llmvault.app.ledger import (
     key_files,
     ledger_files,
     open_ledger,
-    pin_outside,
     verify_time_stamps,
 )
+from llmvault.app.pinning import keep_outside, ledger_pins, remember_verified
 from llmvault.cli import ledger_prune
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
 from llmvault.cli.views.checks import check_json, show_checks, show_verdict
-from llmvault.cli.views.recovery import copies_json, keep_copy, show_copies
+from llmvault.cli.views.recovery import copies_json, show_copies
 from llmvault.core.errors import PolicyError, UnavailableError
 from llmvault.core.files import write_durably
 from llmvault.core.units import format_time
@@ -29,12 +29,13 @@ from llmvault.ledger.checkpoint import proof_text
 from llmvault.ledger.files import LedgerFiles
 from llmvault.ledger.model import Entry
 from llmvault.ledger.verify import verify_ledger
-from llmvault.ledger.witnesses import build_witnesses, pins_of, read_pins
+from llmvault.ledger.witnesses import read_pins
 
 app = new_app("Show what was done, and prove it.")
 app.add_typer(ledger_prune.app, name="prune")
 
 _SHOWN = 50
+_PATIENT = 600.0  # seconds: whoever asks for a copy waits for it
 
 
 @app.command()
@@ -68,24 +69,29 @@ def verify(
     pinned: Annotated[
         list[Path] | None, typer.Option(help="A checkpoint that you kept; may be repeated.")
     ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", help="Do not look into the repositories; that is unproven then."),
+    ] = False,
     json: JsonOption = False,
     policies: PoliciesOption = None,
     state: StateOption = None,
 ) -> int:
     """Hash everything anew and compare it with the checkpoints that are kept outside.
 
-    Exit code 0 proven, 1 failed, 3 unproven: for example when nothing is kept outside.
+    They are kept in every repository of the policy, by its witnesses, and in the files given. Exit
+    code 0 proven, 1 failed, 3 unproven: for example when one of these places cannot be looked at.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
     files = _files(vault)
-    witnesses = build_witnesses(vault.policy.ledger, vault.runner)
-    pins, silent = pins_of(witnesses, files.checkpoint().head.origin)
+    pins, silent = ledger_pins(vault, vault.runner, offline=offline)
     keys, declared = key_files(vault.settings), vault.policy.ledger.time_stamps
     pins = (*pins, *read_pins(pinned or []))
     checks = (*verify_ledger(files, keys.verifiers(), pins), *silent)
     if declared is not None:
         checks = (*checks, verify_time_stamps(files, declared, keys, vault.clock))
     verdict = combine(check.verdict for check in checks)
+    remember_verified(vault, verdict, pins, checks)
     output.emit_json({"verdict": verdict.value, "checks": [check_json(one) for one in checks]})
     show_checks(output, checks)
     show_verdict(output, verdict, f"ledger: {verdict.value}")
@@ -101,13 +107,13 @@ def checkpoint(
     """Print the newest checkpoint, hand it to the policy's witnesses, and have it stamped.
 
     The ledger is copied into the repositories first, so that no copy is older than what is pinned.
-    Exit code 3 when a witness did not take it or the time stamp authority did not stamp it.
+    Exit code 3 when a repository or a witness did not take it, or the time stamp authority did not
+    stamp it.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
     ledger = open_ledger(vault.settings, vault.clock, vault.ids)
-    keep_copy(vault, output)
     newest = ledger.files.checkpoint()
-    checks = pin_outside(ledger.files, vault.policy.ledger, vault.runner, vault.clock, now=True)
+    checks = keep_outside(vault, vault.runner, now=True)
     output.emit_json(
         {
             "origin": newest.head.origin,
@@ -118,10 +124,8 @@ def checkpoint(
         }
     )
     _print(output, newest.note)
-    if not checks:
-        return 0
     show_checks(output, checks)
-    return combine(check.verdict for check in checks).exit_code
+    return combine(check.verdict for check in checks).exit_code if checks else 0
 
 
 @app.command()
@@ -135,7 +139,7 @@ def copy(
     Exit code 3 when one did not take it.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
-    results = copy_installation(vault)
+    results = copy_installation(vault, _PATIENT)
     output.emit_json({"copies": copies_json(results)})
     show_copies(output, results)
     return combine(one.verdict for one in results).exit_code

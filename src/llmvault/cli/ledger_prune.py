@@ -12,6 +12,7 @@ from llmvault.app.pruning import apply_approved, ask_prune, limits_now, make_pru
 from llmvault.app.retention import access_ports
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
+from llmvault.cli.views.recovery import keeping_copy
 from llmvault.ledger.witnesses import read_pins
 
 app = new_app("Prune old entries by the policy; their hashes stay, and every proof with them.")
@@ -51,7 +52,8 @@ def plan(
     person = who_asks(access_ports(vault), by)
     limits = limits_now(vault, read_pins(pinned or []))
     made = make_prune_plan(vault, limits)
-    asked = ask_prune(vault, made, person) if request and made else None
+    with keeping_copy(vault, output):
+        asked = ask_prune(vault, made, person) if request and made else None
     output.emit_json(
         {
             "plan": made.document if made else None,
@@ -86,7 +88,8 @@ def apply(
     Exit code 1 when the ledger does not verify, 4 when the plan is not approved or does not fit.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
-    done = apply_approved(vault, digest, read_pins(pinned or []))
+    with keeping_copy(vault, output):
+        done = apply_approved(vault, digest, read_pins(pinned or []))
     output.emit_json(
         {
             "digest": done.plan.digest,

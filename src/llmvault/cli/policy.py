@@ -11,6 +11,7 @@ from llmvault.app.buckets import apply_stores, plan_stores
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
 from llmvault.cli.views.buckets import show_applied, show_bucket_plans
+from llmvault.cli.views.recovery import keeping_copy
 from llmvault.policy.describe import Setting, describe
 from llmvault.policy.lint import Advice, Severity, lint
 from llmvault.policy.load import load_policy
@@ -91,7 +92,9 @@ def apply(
     Exit code 0 when all is as declared, 1 when a server did not keep a setting, 4 when it refuses.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
-    return show_applied(output, apply_stores(vault, plan_stores(vault)))
+    with keeping_copy(vault, output):
+        applied = apply_stores(vault, plan_stores(vault))
+    return show_applied(output, applied)
 
 
 def _verdict_document(loaded: LoadedPolicy, advice: tuple[Advice, ...]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from llmvault.app import build_app
 from llmvault.app.retention import class_names, retention_ports, retention_store
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
-from llmvault.cli.views.recovery import keep_copy
+from llmvault.cli.views.recovery import keeping_copy
 from llmvault.cli.views.retention import (
     apply_document,
     plan_document,
@@ -65,7 +65,8 @@ def plan(
     ports = retention_ports(vault, classes or ())
     by = who_asks(ports.access, by)
     made = make_plan(ports)
-    asked = ask_approval(ports, made, by) if request and made.going else None
+    with keeping_copy(vault, output):
+        asked = ask_approval(ports, made, by) if request and made.going else None
     output.emit_json(plan_document(made, asked))
     show_plan(output, made, asked, everything=everything)
     return 1 if made.findings else 0
@@ -91,10 +92,10 @@ def apply(
     planned = retention_store(vault).plan(digest)
     names = [kept["name"] for kept in planned.classes()]
     known = [name for name in names if name in vault.policy.retention]
-    result = apply_plan(retention_ports(vault, known), planned.digest)
+    with keeping_copy(vault, output):
+        result = apply_plan(retention_ports(vault, known), planned.digest)
     output.emit_json(apply_document(result))
     show_apply(output, result)
-    keep_copy(vault, output)
     return result.verdict.exit_code
 
 

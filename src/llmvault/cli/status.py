@@ -8,6 +8,7 @@ from typing import Any
 
 from llmvault.app import App, build_app
 from llmvault.app.holds import hold_store
+from llmvault.app.pinning import ledger_standing
 from llmvault.catalog.model import DrillEntry, PointEntry
 from llmvault.cli.options import JsonOption, PoliciesOption, StateOption, new_app
 from llmvault.cli.output import Output
@@ -32,12 +33,17 @@ def status(
     plans = [_plan(vault, name) for name in vault.plan_names(None)]
     hosts = _others(vault)
     holds = len(hold_store(vault).active())
-    verdict = combine([*(Verdict(plan["verdict"]) for plan in plans), *(h.verdict for h in hosts)])
+    ledger = ledger_standing(vault)
+    verdicts = [*(Verdict(plan["verdict"]) for plan in plans), *(host.verdict for host in hosts)]
+    if ledger["verified"] and ledger["verified"]["verdict"] == Verdict.FAILED:
+        verdicts.append(Verdict.FAILED)
+    verdict = combine(verdicts)
     output.emit_json(
         {
             "verdict": verdict.value,
             "plans": plans,
             "holds": holds,
+            "ledger": ledger,
             "hosts": [_host_document(host) for host in hosts],
         }
     )
@@ -54,8 +60,23 @@ def status(
             [row for host in shown for row in _host_rows(host)],
         )
         output.show(*_unsaid(unsaid))
-    output.show(f"{holds} legal holds" if holds != 1 else "1 legal hold")
+    output.show(f"{holds} legal holds" if holds != 1 else "1 legal hold", _ledger_words(ledger))
     return verdict.exit_code
+
+
+def _ledger_words(ledger: dict[str, Any]) -> str:
+    """Return in a sentence what was last found of the ledger, and by which pins."""
+    told = ledger["verified"]
+    if told is None:
+        return f"ledger: {ledger['entries']} entries, never verified: llmvault ledger verify"
+    pins = ", ".join(
+        f"{pin['where']} {pin['verdict']}" + (f" ({pin['entries']})" if pin["entries"] else "")
+        for pin in told["pins"]
+    )
+    return (
+        f"ledger: {ledger['entries']} entries; its first {told['entries']} were {told['verdict']}"
+        f" at {told['at']} against {pins or 'nothing that is kept outside'}"
+    )
 
 
 def _others(vault: App) -> tuple[HostStanding, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llmvault.core.errors import RefusedError
 from llmvault.core.verdict import Verdict
 from llmvault.ledger.interface import Ledger
-from llmvault.recovery_points.find import stored_points
+from llmvault.recovery_points.find import MANIFEST_TAG, POINT_KEY
 from llmvault.restic.output import Snapshot
 from llmvault.restic.repo import Repository
 
@@ -51,8 +51,9 @@ def make_copy(original: Repository, copy: Repository, ledger: Ledger) -> CopyRes
     finally:
         held = copy.snapshots()
         missing = _missing(original.snapshots(), held)
-        ledger.append("copy.done", {**facts, "snapshots": len(held), "missing": len(missing)})
-    newest = next(reversed(stored_points(copy)), "")
+        newest = _newest_point(held)
+        told = {"snapshots": len(held), "missing": len(missing), "newest": newest}
+        ledger.append("copy.done", {**facts, **told})
     return CopyResult(
         copy.name,
         original.name,
@@ -61,6 +62,11 @@ def make_copy(original: Repository, copy: Repository, ledger: Ledger) -> CopyRes
         missing,
         newest,
     )
+
+
+def _newest_point(held: tuple[Snapshot, ...]) -> str:
+    manifests = (one for one in reversed(held) if MANIFEST_TAG in one.tags)
+    return next((one.tag(POINT_KEY) for one in manifests), "")
 
 
 def _missing(originals: tuple[Snapshot, ...], held: tuple[Snapshot, ...]) -> tuple[str, ...]:

@@ -68,6 +68,8 @@ class Process:
         self._popen = popen
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES_KEPT)
         self._drainer: threading.Thread | None = None
+        self._patience: threading.Timer | None = None
+        self._gave_up = False
         if popen.stderr is not None:
             self._drainer = threading.Thread(target=self._drain, args=(popen.stderr,), daemon=True)
             self._drainer.start()
@@ -81,6 +83,7 @@ class Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._heard()
         self.stop()
         for stream in (self._popen.stdin, self._popen.stdout):
             if stream is not None:
@@ -93,6 +96,26 @@ class Process:
         """The process id, also the id of its process group."""
         return self._popen.pid
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether it was stopped because it stayed silent."""
+        return self._gave_up
+
+    def stop_if_silent(self, seconds: float) -> None:
+        """Stop it unless it prints something, or ends, within so many seconds from now."""
+
+        def give_up() -> None:
+            self._gave_up = self.running()
+            self.stop()
+
+        self._patience = threading.Timer(seconds, give_up)
+        self._patience.daemon = True
+        self._patience.start()
+
+    def _heard(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
     def _drain(self, stream: IO[bytes]) -> None:
         with stream:
             for line in stream:
@@ -103,12 +126,14 @@ class Process:
         stream = self._popen.stdout
         if stream is not None:
             for line in stream:
+                self._heard()
                 yield line.decode("utf-8", "surrogateescape").rstrip("\n")
 
     def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
         """Yield standard output in pieces of at most `size` bytes."""
         stream = self._popen.stdout
         while stream is not None and (piece := stream.read(size)):
+            self._heard()
             yield piece
 
     def write(self, data: bytes) -> None:

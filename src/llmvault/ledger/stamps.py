@@ -95,10 +95,21 @@ class StampFiles:
         """Where they are."""
         return self.ledger / "stamps"
 
+    @property
+    def state_path(self) -> Path:
+        """Where it is remembered where stamping stands."""
+        return self.directory / "state.json"
+
+    def files(self) -> Iterator[tuple[int, tuple[Path, Path]]]:
+        """Yield size, and checkpoint and response, of each stamp, oldest first."""
+        for path in sorted(self.directory.glob(f"*{_RESPONSE}")):
+            if path.stem.isdigit():
+                yield int(path.stem), (path.with_suffix(_CHECKPOINT), path)
+
     def state(self) -> StampState:
         """Return where stamping stands; what cannot be read counts as nothing."""
         try:
-            raw = json.loads((self.directory / "state.json").read_bytes())
+            raw = json.loads(self.state_path.read_bytes())
             return StampState(_stamped(raw.get("stamped")), _waiting(raw.get("waiting")))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return StampState()
@@ -106,7 +117,7 @@ class StampFiles:
     def remember(self, state: StampState) -> None:
         """Write where stamping stands."""
         document = {"stamped": _stamped_json(state.stamped), "waiting": _waiting_json(state)}
-        write_durably(self.directory / "state.json", json.dumps(document).encode())
+        write_durably(self.state_path, json.dumps(document).encode())
 
     def keep(self, checkpoint: Checkpoint, response: bytes) -> None:
         """Write a stamp; the response last, so that none is without its checkpoint."""

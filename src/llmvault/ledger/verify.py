@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmvault.core.errors import IntegrityError, VaultError
@@ -12,7 +12,7 @@ from llmvault.keys.note import VerifierKey, signers_of
 from llmvault.ledger.files import LedgerFiles, TileTree, read_tile
 from llmvault.ledger.growth import Growth
 from llmvault.ledger.merkle import EMPTY_ROOT, HASH_SIZE, fold, tree_root
-from llmvault.ledger.model import Checkpoint
+from llmvault.ledger.model import Checkpoint, Head
 from llmvault.ledger.tiles import WIDTH, bundles_of, parse_bundle, tile_path
 
 
@@ -22,10 +22,17 @@ class Pin:
 
     Attributes:
         where: names the place for people.
+        earlier: heads of the same ledger that the place was given before.
     """
 
     where: str
     checkpoint: Checkpoint
+    earlier: tuple[Head, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes at which it says what the root is."""
+        return (self.checkpoint.head.size, *(head.size for head in self.earlier))
 
 
 def verify_ledger(
@@ -43,7 +50,7 @@ def verify_ledger(
         signed = _signed(checkpoint, keys)
     except VaultError as error:
         return (Check("checkpoint", "", Verdict.FAILED, error.diagnostics()),)
-    entries, roots = _entries_check(files, checkpoint, [pin.checkpoint.head.size for pin in pins])
+    entries, roots = _entries_check(files, checkpoint, [size for pin in pins for size in pin.sizes])
     return (
         signed,
         entries,
@@ -182,7 +189,6 @@ def _pinned(
         signed = signers_of(pin.checkpoint.note, keys)
     except IntegrityError as error:
         return Verdict.FAILED, error.cause
-    root = roots.get(kept.size)
     if kept.origin != head.origin:
         return Verdict.FAILED, f"it is of another ledger, {kept.origin}"
     if not signed:
@@ -190,9 +196,29 @@ def _pinned(
     if kept.size > head.size:
         cut = "the ledger was cut back or is an older one"
         return Verdict.FAILED, f"{cut}: {kept.size} entries were pinned, it has {head.size}"
-    if root is None:
+    return compare_heads(kept, pin.earlier, head.size, roots)
+
+
+def compare_heads(
+    kept: Head, earlier: Sequence[Head], size: int, roots: Mapping[int, bytes]
+) -> tuple[Verdict, str]:
+    """Return whether a ledger begins with what heads say, and the words for it.
+
+    Args:
+        kept: the newest, of no more than `size` entries.
+        earlier: others of the same ledger.
+        roots: size -> the ledger's root at it.
+    """
+    if kept.size not in roots:
         return Verdict.UNPROVEN, f"the ledger could not be read up to entry {kept.size}"
-    same = root == kept.root
-    verb = "are" if same else "are not"
-    detail = f"its first {kept.size} entries {verb} those that were pinned"
-    return (Verdict.PROVEN if same else Verdict.FAILED), detail
+    if roots[kept.size] != kept.root:
+        return Verdict.FAILED, f"its first {kept.size} entries are not those that were pinned"
+    for other in earlier:
+        if other.size > size:
+            words = f"{other.size} entries were pinned before, it has {size}"
+            return Verdict.FAILED, f"it is forked: {words}"
+        if roots.get(other.size) != other.root:
+            words = f"its first {other.size} entries are not those that were pinned before"
+            return Verdict.FAILED, f"it is forked: {words}"
+    more = f", and {len(earlier)} heads before that" if earlier else ""
+    return Verdict.PROVEN, f"its first {kept.size} entries are those that were pinned{more}"

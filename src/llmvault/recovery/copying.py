@@ -22,6 +22,7 @@ from llmvault.core.verdict import Verdict
 from llmvault.ledger.files import CHECKPOINT, MINIMUM_INDEX, LedgerFiles, read_file, read_tile
 from llmvault.ledger.merkle import HASH_SIZE
 from llmvault.ledger.model import Checkpoint
+from llmvault.ledger.stamps import StampFiles
 from llmvault.ledger.tiles import (
     WIDTH,
     bundle_bytes,
@@ -33,6 +34,8 @@ from llmvault.ledger.tiles import (
 from llmvault.recovery.model import (
     FORMAT,
     KEPT_FOLDERS,
+    PATIENCE,
+    ROOT_TAG,
     SIZE_TAG,
     TAG,
     CopyResult,
@@ -59,6 +62,7 @@ class CopyPorts:
         policies: returns name -> bytes of the policy files in force, names relative with slashes.
         public_keys: returns the public keys so far, a line each.
         catalog: returns the rows of the catalog as JSON values.
+        patience: seconds until a repository must have answered.
     """
 
     host: str
@@ -70,6 +74,7 @@ class CopyPorts:
     policies: Callable[[], Mapping[str, bytes]]
     public_keys: Callable[[], Sequence[str]]
     catalog: Callable[[], Iterable[Mapping[str, Any]]]
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,11 @@ class _Staged:
     place: Path
     checkpoint: Checkpoint
     policies: str
+    stamped: int
+
+    def kept(self, identity: str, snapshot: str) -> Kept:
+        """Return what a repository holds that this was copied into."""
+        return Kept(identity, snapshot, self.checkpoint.head.size, self.policies, self.stamped)
 
 
 def tail_of(ports: CopyPorts) -> Tail | None:
@@ -138,10 +148,11 @@ def _copy(ports: CopyPorts, staged: _Staged) -> tuple[CopyResult, ...]:
 
     def one(name: str) -> tuple[CopyResult, Kept | None]:
         known, size = kept.get(name), staged.checkpoint.head.size
-        if known and (known.size, known.policies) == (size, staged.policies):
+        if known and known == staged.kept(known.identity, known.snapshot):
             return CopyResult(name, Verdict.PROVEN, f"it has all {size} entries", size), known
         try:
-            now = _copy_into(ports, ports.repositories[name](), staged, known)
+            repository = ports.repositories[name]().with_patience(ports.patience)
+            now = _copy_into(ports, repository, staged, known)
         except VaultError as error:
             held = known.size if known else 0
             return CopyResult(name, Verdict.UNPROVEN, error.diagnostics(), held), known
@@ -158,7 +169,8 @@ def _copy_into(
     ports: CopyPorts, repository: Repository, staged: _Staged, known: Kept | None
 ) -> Kept:
     head = staged.checkpoint.head
-    tags = (f"{TAG}={head.origin}", f"{SIZE_TAG}={head.size}")
+    root = f"{ROOT_TAG}={head.root.hex()}"
+    tags = (f"{TAG}={head.origin}", f"{SIZE_TAG}={head.size}", root)
 
     def attempt(parent: str) -> str:
         options = BackupOptions(ports.host, tags, parent=parent, ignore_inode=True)
@@ -167,7 +179,7 @@ def _copy_into(
 
     if known is None:
         identity = _admitted(repository, ports.identities.get(repository.name, ""))
-        return Kept(identity, attempt(""), head.size, staged.policies)
+        return staged.kept(identity, attempt(""))
     try:
         snapshot = attempt(known.snapshot)
     except VaultError as error:
@@ -175,7 +187,7 @@ def _copy_into(
             raise
         refuse_replaced(repository.name, repository.config_id(), known.identity)
         snapshot = attempt("")
-    return Kept(known.identity, snapshot, head.size, staged.policies)
+    return staged.kept(known.identity, snapshot)
 
 
 def _admitted(repository: Repository, expected: str) -> str:
@@ -194,6 +206,7 @@ def _stage(ports: CopyPorts, place: Path) -> _Staged:
     private_directory(place)
     checkpoint = ports.ledger.checkpoint()
     _stage_ledger(ports.ledger, checkpoint, place / "ledger")
+    stamped = _stage_stamps(StampFiles(ports.ledger.directory), checkpoint, place / "ledger")
     policies = ports.policies()
     for name, data in policies.items():
         _write(place / "policies" / name, data)
@@ -205,7 +218,7 @@ def _stage(ports: CopyPorts, place: Path) -> _Staged:
     head = checkpoint.head
     about = {"format": FORMAT, "host": ports.host, "origin": head.origin, "entries": head.size}
     _write(place / "installation.json", json.dumps(about, indent=1).encode() + b"\n")
-    return _Staged(place, checkpoint, policies_digest(policies))
+    return _Staged(place, checkpoint, policies_digest(policies), stamped)
 
 
 def _stage_ledger(ledger: LedgerFiles, checkpoint: Checkpoint, place: Path) -> None:
@@ -219,6 +232,18 @@ def _stage_ledger(ledger: LedgerFiles, checkpoint: Checkpoint, place: Path) -> N
     if minimum:
         _write(place / MINIMUM_INDEX, str(minimum).encode())
     _write(place / CHECKPOINT, checkpoint.note.encode())
+
+
+def _stage_stamps(stamps: StampFiles, checkpoint: Checkpoint, ledger: Path) -> int:
+    """Lay out the time stamps of what is copied; return how many entries the newest covers."""
+    place, newest = StampFiles(ledger).directory, 0
+    if not stamps.directory.exists():
+        return 0
+    for size, paths in stamps.files():
+        if size <= checkpoint.head.size and all(_link(path, place / path.name) for path in paths):
+            newest = size
+    _link(stamps.state_path, place / stamps.state_path.name)
+    return newest
 
 
 def _full(size: int, minimum: int) -> Iterator[str]:

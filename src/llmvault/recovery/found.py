@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from llmvault.core.errors import IntegrityError, PolicyError, UnavailableError
@@ -45,7 +45,7 @@ class Holdings:
         found: dict[str, Snapshot] = {}
         for one in self.snapshots:
             origin = one.tag(TAG)
-            if origin and (origin not in found or _size(one) >= _size(found[origin])):
+            if origin and (origin not in found or size_of(one) >= size_of(found[origin])):
                 found[origin] = one
         return found
 
@@ -73,18 +73,27 @@ class Holdings:
             return None
         return Stored(manifest, data, None if values is None else read_tail(values))
 
-    def tails(self) -> dict[str, Tail]:
-        """Return ledger -> what the newest whole manifest of each of its hosts carries."""
+    def manifests_since(self, copy: Snapshot | None) -> bool:
+        """Whether a manifest is newer than a whole copy, and so may carry more."""
+        manifests = (one for one in self.snapshots if MANIFEST_TAG in one.tags)
+        return any(copy is None or one.time > copy.time for one in manifests)
+
+    def tails(self, hosts: Collection[str] = ()) -> dict[str, Tail]:
+        """Return ledger -> what the newest whole manifest of each of its hosts carries.
+
+        Args:
+            hosts: no other ones are looked at; all are when empty.
+        """
         found: dict[str, Tail] = {}
-        for tail in self._newest_tails():
+        for tail in self._newest_tails(hosts):
             if tail.origin not in found or tail.size > found[tail.origin].size:
                 found[tail.origin] = tail
         return found
 
-    def _newest_tails(self) -> Iterator[Tail]:
+    def _newest_tails(self, hosts: Collection[str]) -> Iterator[Tail]:
         settled: set[str] = set()
         for point, snapshot in self.points().items():
-            if snapshot.host in settled:
+            if snapshot.host in settled or (hosts and snapshot.host not in hosts):
                 continue
             stored = self.manifest(point)
             if stored is None:
@@ -94,7 +103,8 @@ class Holdings:
                 yield stored.tail
 
 
-def _size(copy: Snapshot) -> int:
+def size_of(copy: Snapshot) -> int:
+    """Return how many entries a whole copy says that its ledger has."""
     told = copy.tag(SIZE_TAG)
     return int(told) if told.isascii() and told.isdigit() else 0
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from llmvault.catalog.model import DrillEntry
+from llmvault.catalog.model import DrillEntry, ProofEntry
+from llmvault.core.verdict import Verdict
 from llmvault.ledger.files import LedgerFiles
 
 POLICY_CHANGED = "policy.changed"
@@ -33,6 +34,36 @@ def unended_backups(ledger: LedgerFiles) -> tuple[str, ...]:
         elif entry.kind.startswith("backup."):
             begun.pop(point, None)
     return tuple(begun)
+
+
+def proofs(ledger: LedgerFiles, start: int) -> Iterator[ProofEntry]:
+    """Yield what entries from `start` on tell that was established of repositories.
+
+    How long locks last is told by no entry: ``llmvault lock status`` looks at them anew.
+    """
+    for entry in ledger.entries(start):
+        kind, wanted = _PROOFS.get(entry.kind, ("", ()))
+        facts = {key: entry.facts[key] for key in wanted if key in entry.facts}
+        if kind and len(facts) == len(wanted):
+            repository, verdict = str(entry.facts["repository"]), _verdict(entry.facts)
+            identity = f"proof-of-entry-{entry.index}"
+            yield ProofEntry(identity, kind, repository, entry.at, verdict, facts)
+
+
+# kind of entry -> kind of proof, and what it needs to tell
+_PROOFS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "tamper.tested": ("tamper", ("attempts",)),
+    "verification.done": ("verification", ("part", "parts", "errors")),
+    "copy.done": ("copy", ("newest", "missing")),
+}
+
+
+def _verdict(facts: Mapping[str, Any]) -> str:
+    """Return an entry's verdict; a copy is proven when nothing is missing in it."""
+    told = facts.get("verdict")
+    if told is not None:
+        return str(told)
+    return Verdict.PROVEN if facts["missing"] == 0 and facts["snapshots"] else Verdict.UNPROVEN
 
 
 def drills(ledger: LedgerFiles, reports: Path) -> Iterator[DrillEntry]:

@@ -10,6 +10,10 @@ from llmvault.core.verdict import Check, Verdict
 FORMAT = "llmvault/installation/1"
 TAG = "llmvault:installation"
 SIZE_TAG = "llmvault:ledger-size"
+ROOT_TAG = "llmvault:ledger-root"
+
+PATIENCE = 30.0
+"""Seconds until a repository must have answered whoever only looks, or copies by the way."""
 
 # Folders of the state that hold no secret, and what cannot be made again. Keys are not among them.
 # Manifests are in the repositories anyway: restic stores their content once.
@@ -25,12 +29,14 @@ class Kept:
         snapshot: the newest copy in it.
         size: how many of the ledger's entries that has.
         policies: digest of the policy files that it has.
+        stamped: how many entries the newest time stamp in it covers.
     """
 
     identity: str
     snapshot: str
     size: int
     policies: str
+    stamped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class RecoveryResult:
     Attributes:
         entries: of the ledger, as they were in the repository.
         put_in_place: False where the checks failed: then nothing was.
+        passed_over: places that keep checkpoints and told nothing, where others did.
     """
 
     verdict: Verdict
@@ -91,3 +98,4 @@ class RecoveryResult:
     policies: tuple[str, ...]
     checks: tuple[Check, ...]
     put_in_place: bool
+    passed_over: tuple[Check, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,17 @@ from llmvault.core.ids import Ids
 from llmvault.core.verdict import Check, Verdict, combine
 from llmvault.keys.note import parse_verifier
 from llmvault.keys.store import KeyFiles
-from llmvault.ledger.files import LedgerFiles
+from llmvault.ledger.files import LedgerFiles, TileTree
+from llmvault.ledger.merkle import tree_root
 from llmvault.ledger.model import Entry
 from llmvault.ledger.rotation import rotate_key
-from llmvault.ledger.verify import Pin, verify_ledger
+from llmvault.ledger.verify import Pin, compare_heads, verify_ledger
 from llmvault.ledger.witnesses import DirectoryWitness, Witness, pins_of, read_pins
 from llmvault.ledger.writer import TileLedger
 from llmvault.recovery import history
 from llmvault.recovery.found import Holdings, choose, damaged, look
-from llmvault.recovery.model import RecoveryResult, Tail
+from llmvault.recovery.model import PATIENCE, RecoveryResult, Tail
+from llmvault.recovery.pins import heads_told, repository_pins
 from llmvault.recovery.place import Marker, Places
 from llmvault.recovery.rebuild import lengthen
 from llmvault.recovery.tail import file_digests
@@ -46,6 +48,7 @@ class RecoveryPorts:
         ledger: returns the ledger in the state, for appending.
         catalog: opens the catalog, made anew if there is none.
         witnesses: returns those that the policies in a directory declare.
+        others: returns the repositories that the policies in a directory declare.
         decisions: writes again what entries tell of holds, approvals and deletions.
     """
 
@@ -58,6 +61,7 @@ class RecoveryPorts:
     ledger: Callable[[], TileLedger]
     catalog: Callable[[], Catalog]
     witnesses: Callable[[Path], Mapping[str, Witness]]
+    others: Callable[[Path], Mapping[str, Callable[[], Repository]]]
     decisions: Callable[[Iterable[Entry]], object]
 
 
@@ -67,10 +71,12 @@ class RecoveryRequest:
 
     Attributes:
         pinned: files with a checkpoint, or directories that a witness keeps them in.
+        repositories: others of the installation, whose checkpoints are to be continued too.
         origin: which installation; empty when the repository holds one only.
     """
 
     pinned: tuple[Path, ...] = ()
+    repositories: Mapping[str, Callable[[], Repository]] = field(default_factory=dict)
     origin: str = ""
 
 
@@ -79,11 +85,13 @@ class _Laid:
     """An installation, laid out beside its place.
 
     Attributes:
+        copied: how many of the ledger's entries came with the whole copy, and its catalog.
         policies: names of the files.
     """
 
     origin: str
     ledger: LedgerFiles
+    copied: int
     keys: tuple[str, ...]
     policies: tuple[str, ...]
     rows: tuple[Mapping[str, Any], ...]
@@ -115,16 +123,18 @@ def run_recovery(ports: RecoveryPorts, request: RecoveryRequest) -> RecoveryResu
         )
     ports.places.clear()
     laid = _lay_out(ports, origin, copies.get(origin), tails.get(origin))
-    checks = _checks(ports, request, laid)
+    checks, passed_over = _checks(ports, request, holdings, laid)
     entries = laid.ledger.checkpoint().head.size
     if combine(check.verdict for check in checks) is Verdict.FAILED:
         ports.places.clear()
-        return RecoveryResult(Verdict.FAILED, origin, entries, 0, 0, laid.policies, checks, False)
+        return RecoveryResult(
+            Verdict.FAILED, origin, entries, 0, 0, laid.policies, checks, False, passed_over
+        )
     if marker is None:
         now = ports.clock.now()
         marker = Marker(ports.ids.new("recovery", now), holdings.identity, origin, entries)
         ports.places.mark(marker)
-    return _put_in_place(ports, holdings, laid, marker, checks)
+    return replace(_put_in_place(ports, holdings, laid, marker, checks), passed_over=passed_over)
 
 
 def _lay_out(ports: RecoveryPorts, origin: str, copy: Snapshot | None, tail: Tail | None) -> _Laid:
@@ -135,6 +145,7 @@ def _lay_out(ports: RecoveryPorts, origin: str, copy: Snapshot | None, tail: Tai
         if broken:
             raise damaged(f"the copy {copy.id[:8]}", f"{broken[0].item}: {broken[0].message}")
     ledger = LedgerFiles(place / "ledger")
+    copied = ledger.checkpoint().head.size if ledger.exists() else 0
     newer = tail is not None and lengthen(ledger.directory, tail)
     if not ledger.exists():
         raise damaged("the copy of the ledger", "only its end is here, and no whole copy")
@@ -147,7 +158,7 @@ def _lay_out(ports: RecoveryPorts, origin: str, copy: Snapshot | None, tail: Tai
             policies = {name: text.encode() for name, text in tail.policies.items()}
     _write_policies(ports.places.staged_policies, policies)
     rows = tuple(json.loads(line) for line in _lines(place / "catalog.jsonl"))
-    return _Laid(origin, ledger, keys, tuple(sorted(policies)), rows)
+    return _Laid(origin, ledger, copied, keys, tuple(sorted(policies)), rows)
 
 
 def _lines(path: Path) -> tuple[str, ...]:
@@ -169,11 +180,15 @@ def _write_policies(folder: Path, policies: Mapping[str, bytes]) -> None:
         path.chmod(0o600)
 
 
-def _checks(ports: RecoveryPorts, request: RecoveryRequest, laid: _Laid) -> tuple[Check, ...]:
-    pins, silent = _pins(ports, request, laid.origin)
+def _checks(
+    ports: RecoveryPorts, request: RecoveryRequest, holdings: Holdings, laid: _Laid
+) -> tuple[tuple[Check, ...], tuple[Check, ...]]:
+    """Return what was checked, and which places that keep checkpoints were not needed."""
+    pinned = _pins(ports, request, holdings, laid.origin)
     verifiers = [parse_verifier(line) for line in laid.keys]
-    told = [_strict(one) for one in verify_ledger(laid.ledger, verifiers, pins)]
-    return (*told, *silent, _policies_check(ports, laid))
+    told = [_strict(one) for one in verify_ledger(laid.ledger, verifiers, pinned.pins)]
+    history = _history_check(laid, holdings)
+    return (*told, *pinned.silent, *history, _policies_check(ports, laid)), pinned.passed_over
 
 
 def _strict(check: Check) -> Check:
@@ -183,26 +198,85 @@ def _strict(check: Check) -> Check:
     return replace(check, verdict=Verdict.FAILED)
 
 
+def _history_check(laid: _Laid, holdings: Holdings) -> Iterator[Check]:
+    """Yield whether all copies in this repository tell one story; it is no proof of the newest."""
+    heads = heads_told(holdings.snapshots, laid.origin)
+    size = laid.ledger.checkpoint().head.size
+    tree = TileTree(laid.ledger.directory, size)
+    if not heads:
+        return
+    try:
+        roots = {one.size: tree_root(tree, one.size) for one in heads if one.size <= size}
+    except VaultError as error:
+        yield Check("copies", "", Verdict.FAILED, error.diagnostics())
+        return
+    verdict, words = compare_heads(heads[0], heads[1:], size, roots)
+    if verdict is Verdict.PROVEN:
+        words = f"{len(heads)} copies in this repository tell one story"
+    else:  # it may come back for all that: what decides is pinned elsewhere
+        verdict, words = Verdict.UNPROVEN, f"the copies in this repository do not agree: {words}"
+    yield Check("copies", "", verdict, words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """What places outside have pinned.
+
+    Attributes:
+        silent: of places that told nothing, and should have.
+        passed_over: of places that told nothing, where others that were named by hand did.
+    """
+
+    pins: tuple[Pin, ...]
+    silent: tuple[Check, ...]
+    passed_over: tuple[Check, ...]
+
+
 def _pins(
-    ports: RecoveryPorts, request: RecoveryRequest, origin: str
-) -> tuple[tuple[Pin, ...], tuple[Check, ...]]:
-    """Return the checkpoints that were kept outside: those given, and those of the witnesses."""
+    ports: RecoveryPorts, request: RecoveryRequest, holdings: Holdings, origin: str
+) -> _Pinned:
+    """Return the checkpoints that were kept outside: those given, and those the policy tells of.
+
+    What was given is enough where the policy's own places cannot be reached from a new machine.
+    """
     files = [path for path in request.pinned if not path.is_dir()]
     witnesses: dict[str, Witness] = {
         str(path): DirectoryWitness(path) for path in request.pinned if path.is_dir()
     }
     given, silent = pins_of(witnesses, origin)
-    pins = (*read_pins(files), *given)
+    named, quiet = repository_pins(request.repositories, origin, ())
+    pins, silent = (*read_pins(files), *given, *named), (*silent, *quiet)
+    found, mute = _declared(ports, holdings, origin)
+    if not pins:
+        return _Pinned(found, (*silent, *mute), ())
+    bad = tuple(check for check in mute if check.verdict is Verdict.FAILED)
+    away = tuple(check for check in mute if check.verdict is not Verdict.FAILED)
+    return _Pinned((*pins, *found), (*silent, *bad), away)
+
+
+def _declared(
+    ports: RecoveryPorts, holdings: Holdings, origin: str
+) -> tuple[tuple[Pin, ...], tuple[Check, ...]]:
+    """Return what the witnesses and the other repositories of the policy have."""
+    folder = ports.places.staged_policies
     try:
-        declared = ports.witnesses(ports.places.staged_policies)
+        witnesses, others = ports.witnesses(folder), ports.others(folder)
     except VaultError as error:
         cause = f"the witnesses of the policy could not be asked: {error.cause}"
-        more = () if pins else (Check("witness", "", Verdict.UNPROVEN, cause),)
-        return pins, (*silent, *more)
-    found, quiet = pins_of(declared, origin)
-    if pins:  # what was given is enough where the policy's own witnesses cannot be reached
-        quiet = tuple(check for check in quiet if check.verdict is Verdict.FAILED)
-    return (*pins, *found), (*silent, *quiet)
+        return (), (Check("witness", "", Verdict.UNPROVEN, cause),)
+    pins, silent = pins_of(witnesses, origin)
+    others = {name: one for name, one in others.items() if not _is_itself(one, holdings)}
+    more, quiet = repository_pins(others, origin, ())
+    return (*pins, *more), (*silent, *quiet)
+
+
+def _is_itself(other: Callable[[], Repository], holdings: Holdings) -> bool:
+    """Whether it is the repository that is recovered from, which is no place outside of it."""
+    try:
+        found = other().with_patience(PATIENCE)
+        return found.url == holdings.repository.url or found.config_id() == holdings.identity
+    except VaultError:
+        return False  # whoever asks it for a checkpoint tells why
 
 
 def _policies_check(ports: RecoveryPorts, laid: _Laid) -> Check:
@@ -271,6 +345,8 @@ def _fill_catalog(
     for drill in history.drills(laid.ledger, reports):
         if drill.id not in drilled:
             catalog.add_drill(drill)
+    for proof in history.proofs(laid.ledger, laid.copied):
+        catalog.add_proof(proof)
     counted = len(catalog.points()), len(catalog.drills())
     catalog.close()
     return *counted, tuple(_points_checks(counted[0], bad))

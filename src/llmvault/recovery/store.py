@@ -14,7 +14,7 @@ from pathlib import Path
 from llmvault.core.files import waiting_lock, write_durably
 from llmvault.recovery.model import Kept
 
-_TYPES = {"identity": str, "snapshot": str, "size": int, "policies": str}
+_TYPES = {"identity": str, "snapshot": str, "size": int, "policies": str, "stamped": int}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class Repository:
         name: its name in the policy.
         url: restic's address; may hold credentials, hence never shown.
         written_ahead: whether large files may be written by :mod:`llmvault.packs`.
+        patience: seconds until it must have answered; None for as long as restic tries, which is
+            15 minutes where nobody listens.
     """
 
     name: str
@@ -76,6 +78,11 @@ class Repository:
     written_ahead: bool = True
     connections: int | None = None
     storage_class: str | None = None
+    patience: float | None = None
+
+    def with_patience(self, seconds: float) -> Repository:
+        """Return the same repository, given up on when it does not answer within some seconds."""
+        return replace(self, patience=seconds)
 
     def with_cache(self, cache: Path) -> Repository:
         """Return the same repository, with what restic keeps of it on this host elsewhere."""
@@ -347,6 +354,7 @@ class Repository:
         with self._start(command.dump(snapshot, path, tags)) as process:
             yield process.chunks()
             code = process.wait()
+            self._demand_answer(process)
             if code != 0:
                 raise error_for(self.name, code, output.parse_errors(process.stderr_lines()))
 
@@ -359,6 +367,7 @@ class Repository:
             elif isinstance(message, BackupSummary):
                 summary = message
         code = process.wait()
+        self._demand_answer(process)
         errors = output.parse_errors(process.stderr_lines())
         if code not in (0, INCOMPLETE) or summary is None or not summary.snapshot:
             raise error_for(self.name, code, errors)
@@ -401,10 +410,22 @@ class Repository:
         )
 
     def _start(self, argv: tuple[str, ...], *, cwd: Path | None = None) -> Process:
-        return self.runner.start(self._command(argv, cwd))
+        process = self.runner.start(self._command(argv, cwd))
+        if self.patience is not None:
+            process.stop_if_silent(self.patience)
+        return process
+
+    def _demand_answer(self, process: Process) -> None:
+        if process.gave_up:
+            raise UnavailableError(
+                f'repository "{self.name}"',
+                f"it did not answer within {self.patience:g} s",
+                "see that it can be reached; llmvault doctor looks at it",
+            )
 
     def _run(self, argv: tuple[str, ...], *, timeout: float | None = None) -> Completed:
-        done = self.runner.run(self._command(argv, None), timeout=timeout)
+        limit = timeout if self.patience is None else min(self.patience, timeout or self.patience)
+        done = self.runner.run(self._command(argv, None), timeout=limit)
         if done.exit_code != 0:
             errors = output.parse_errors(tuple(done.stderr.splitlines()))
             raise error_for(self.name, done.exit_code, errors)

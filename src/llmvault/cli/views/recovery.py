@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llmvault.app import App
 from llmvault.app.copying import copy_checks
+from llmvault.app.ledger import ledger_files
 from llmvault.cli.output import Output
 from llmvault.cli.views.checks import check_json, note_unproven, show_checks, show_verdict
+from llmvault.core.errors import VaultError
 from llmvault.core.verdict import Verdict
 from llmvault.recovery.model import CopyResult, RecoveryResult
 
@@ -19,6 +22,29 @@ def keep_copy(vault: App, output: Output) -> None:
     What such a repository lacks then comes with the next recovery point.
     """
     note_unproven(output, copy_checks(vault))
+
+
+@contextmanager
+def keeping_copy(vault: App, output: Output) -> Iterator[None]:
+    """Copy the installation when the context entered something into the ledger, however it ended.
+
+    What people decide must not be lost with this machine, also where the command then refuses: that
+    somebody asked for an approval, for example. A repository that cannot be reached is told.
+    """
+    before = _entries(vault)
+    try:
+        yield
+    finally:
+        if _entries(vault) != before:
+            keep_copy(vault, output)
+
+
+def _entries(vault: App) -> int:
+    try:
+        files = ledger_files(vault.settings)
+        return files.checkpoint().head.size if files.exists() else 0
+    except VaultError:
+        return -1  # it is damaged: nothing is appended, and nothing copied
 
 
 def copies_json(results: Sequence[CopyResult]) -> list[dict[str, Any]]:
@@ -52,9 +78,11 @@ def show_recovery(output: Output, result: RecoveryResult) -> int:
             "drills": result.drills,
             "policies": list(result.policies),
             "checks": [check_json(check) for check in result.checks],
+            "passed_over": [check_json(check) for check in result.passed_over],
         }
     )
     show_checks(output, result.checks)
+    note_unproven(output, result.passed_over)
     if result.put_in_place:
         output.show(
             f"{result.entries} entries, {result.recovery_points} recovery points,"
