@@ -56,7 +56,7 @@ def test_a_killed_drill_leaves_its_beginning(point: Deployment) -> None:
         "checkpoint": "proven",
         "entries": "proven",
         "tiles": "proven",
-        "pinned": "unproven",
+        "pinned": "proven",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +72,32 @@ def test_entries_go_by_policy_and_approval(old: History) -> None:
     proof = old.run("ledger", "prove", "3")
     assert (proof.exit_code, proof.document["entry"]) == (0, None)
     assert old.run("ledger", "prune", "plan").document["plan"] is None
+
+
+def test_a_pruned_ledger_comes_back_as_it_was(old: History) -> None:
+    assert old.run("ledger", "checkpoint").exit_code == 0
+    digest = old.run("ledger", "prune", "plan", "--request").document["digest"]
+    assert old.approve(digest).exit_code == 0
+    assert old.run("ledger", "prune", "apply", digest).exit_code == 0
+    before = old.run("ledger", "show", "--from", "0").document["entries"]
+    for place in (old.state, old.deployment.policies):
+        shutil.rmtree(place)
+    made = old.deployment
+    place = (
+        "--repository",
+        str(made.repository),
+        "--password",
+        f"file:{made.base}/secrets/password",
+    )
+    pinned = ("--pinned", str(made.base / "witness"))
+    back = old.run("init", "--recover", *place, *pinned)
+    assert (back.exit_code, back.document["verdict"]) == (0, "proven"), back
+    assert "those before 512 are pruned" in back.named("checks", "entries")["detail"]
+    shown = old.run("ledger", "show", "--from", "0").document["entries"]
+    assert shown[: len(before)] == before
+    assert [one["index"] for one in (before[0], before[-1])] == [512, before[-1]["index"]]
+    assert old.run("ledger", "verify").exit_code == 0
+    assert old.run("ledger", "prove", "3").exit_code == 0
 
 
 def test_a_hold_placed_after_the_plan_stops_it(old: History) -> None:

@@ -69,6 +69,28 @@ def test_a_backup_is_stamped_and_openssl_agrees(
     assert "openssl ts -verify -data" in DOCUMENT.read_text()
 
 
+def test_stamps_come_back_with_the_ledger_and_verify(
+    fresh: Deployment, authority: TimeStampAuthority
+) -> None:
+    declare(fresh, authority, every="30d")
+    assert fresh.run("backup", "--json").exit_code == 0
+    assert fresh.run("ledger", "checkpoint", "--json").exit_code == 0  # of the backup's end, too
+    stamps = {path.name: path.read_bytes() for path in (fresh.state / "ledger/stamps").iterdir()}
+    assert len(stamps) == 5, "two stamps, and where stamping stands"
+    for place in (fresh.state, fresh.policies):
+        shutil.rmtree(place)
+    password = f"file:{fresh.base / 'secrets/password'}"
+    place = ("--repository", str(fresh.repository), "--password", password)
+    back = fresh.run("init", "--recover", *place, "--json")
+    assert (back.exit_code, back.document["verdict"]) == (0, "proven"), back
+    found = {path.name: path.read_bytes() for path in (fresh.state / "ledger/stamps").iterdir()}
+    assert found == stamps
+    shutil.copy(authority.certificates, fresh.policies / "tsa.pem")
+    told = stamp_check(fresh)
+    assert (told["verdict"], "2 verify" in told["detail"]) == ("proven", True), told
+    assert authority.asked == 2
+
+
 def test_an_authority_that_is_away_fails_nothing_and_is_asked_again(
     fresh: Deployment, authority: TimeStampAuthority
 ) -> None:

@@ -220,5 +220,5 @@ def compare_heads(
         if roots.get(other.size) != other.root:
             words = f"its first {other.size} entries are not those that were pinned before"
             return Verdict.FAILED, f"it is forked: {words}"
-    more = f", and {len(earlier)} heads before that" if earlier else ""
+    more = f"; so are those of {len(earlier)} earlier heads" if earlier else ""
     return Verdict.PROVEN, f"its first {kept.size} entries are those that were pinned{more}"

@@ -76,7 +76,9 @@ def _pin_of(
     if not kept:
         return None
     kept.sort(key=lambda one: one.head.size)
-    return kept[-1], (*(one.head for one in kept[:-1]), *heads_told(holdings.snapshots, origin))
+    newest_head = kept[-1].head
+    others = (*(one.head for one in kept[:-1]), *heads_told(holdings.snapshots, origin))
+    return kept[-1], tuple(one for one in dict.fromkeys(others) if one != newest_head)
 
 
 def _checkpoint_in(repository: Repository, copy: Snapshot) -> Checkpoint:

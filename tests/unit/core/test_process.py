@@ -31,6 +31,20 @@ def shell(script: str, **environment: str) -> Command:
     return Command(("sh", "-c", script), environment)
 
 
+def test_a_silent_program_is_given_up_on() -> None:
+    runner = LocalRunner({"PATH": os.environ["PATH"]})
+    with runner.start(Command(("sleep", "60"))) as silent:
+        silent.stop_if_silent(0.1)
+        assert list(silent.lines()) == []
+        assert silent.wait(30) != 0
+        assert silent.gave_up
+    argv = ("sh", "-c", "echo here; sleep 0.5; echo still")
+    with runner.start(Command(argv)) as heard:
+        heard.stop_if_silent(60)
+        assert list(heard.lines()) == ["here", "still"]
+        assert (heard.wait(30), heard.gave_up) == (0, False)
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
     give_up = time.monotonic() + seconds
     while not condition():
