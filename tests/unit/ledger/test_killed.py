@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,49 +14,58 @@ from tests.unit.ledger.conftest import open_at
 
 ROOT = Path(__file__).parents[3]
 
-# dies by SIGKILL when the file that its argument names is about to be replaced for the Nth time
+# dies by SIGKILL at the Nth time that it waits for the disk
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from llmvault.core import files
 from tests.unit.ledger.conftest import open_at
 
-place, wanted = sys.argv[1], sys.argv[2]
+place, left = sys.argv[1], int(sys.argv[2])
 ledger = open_at(Path(place))
 ledger.append("t.e", {"kept": True})
-replace = os.replace
+fsync = os.fsync
 
-def dying(source, target, **more):
-    if wanted in str(target):
+def dying(descriptor):
+    global left
+    left -= 1
+    if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target, **more)
+    fsync(descriptor)
 
-os.replace = dying
-Path.replace = lambda self, target: dying(self, target)
+os.fsync = dying
 print("ready", flush=True)
 ledger.append("t.lost", {})
 print("acknowledged", flush=True)
 """
 
 
-def killed_at(place: Path, wanted: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", WRITER, str(place), wanted],
+def killed_at(place: Path, number: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WRITER, str(place), str(number)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert done.returncode == -9, done
-    return done.stdout
 
 
-def test_a_kill_before_the_checkpoint_leaves_the_ledger_whole(tmp_path: Path) -> None:
-    for wanted in ("tile/entries", "tile/0", "checkpoint"):
-        place = tmp_path / wanted.replace("/", "-")
-        assert killed_at(place, wanted) == "ready\n", "it was never acknowledged"
+def test_killed_at_every_step_of_an_append(tmp_path: Path) -> None:
+    lengths = []
+    for number in range(1, 30):
+        place = tmp_path / str(number)
+        done = killed_at(place, number)
+        if done.returncode == 0:
+            break
+        assert (done.returncode, done.stdout) == (-signal.SIGKILL, "ready\n"), done
         again = open_at(place)
-        assert [one.kind for one in again.files.entries()] == ["t.e"]
-        assert again.append("t.next", {}) == 1
+        kinds = [one.kind for one in again.files.entries()]
+        assert kinds in (["t.e"], ["t.e", "t.lost"]), "whole, or not there"
+        lengths.append(len(kinds))
+        assert again.append("t.next", {}) == len(kinds)
         checks = verify_ledger(again.files, KeyFiles(place / "keys").verifiers(), ())
         verdicts = {check.name: check.verdict for check in checks}
         assert verdicts.pop("pinned") is Verdict.UNPROVEN
         assert set(verdicts.values()) == {Verdict.PROVEN}
-        assert [one.kind for one in again.files.entries()] == ["t.e", "t.next"]
+        assert [one.kind for one in again.files.entries()] == [*kinds, "t.next"]
+    else:
+        raise AssertionError("it was killed for ever")
+    assert done.stdout == "ready\nacknowledged\n"
+    assert lengths == sorted(lengths)
+    assert lengths.count(1) >= 3, "bundle, tile and checkpoint each wait for the disk"
