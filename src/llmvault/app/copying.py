@@ -13,7 +13,7 @@ from llmvault.core.errors import VaultError
 from llmvault.core.verdict import Check, Verdict
 from llmvault.ledger.files import LedgerFiles
 from llmvault.recovery.copying import CopyPorts, copy_whole, tail_of
-from llmvault.recovery.model import PATIENCE, CopyResult
+from llmvault.recovery.model import LONG_PATIENCE, CopyResult
 from llmvault.recovery.store import CopyStore
 from llmvault.recovery.tail import tail_values
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 def copy_ports(
-    app: Installation, names: Iterable[str] | None = None, patience: float = PATIENCE
+    app: Installation, names: Iterable[str] | None = None, patience: float = LONG_PATIENCE
 ) -> CopyPorts:
     """Return what copying works with: the named repositories, or all that are not copies.
 
@@ -50,7 +50,7 @@ def copy_ports(
     )
 
 
-def copy_installation(app: Installation, patience: float = PATIENCE) -> tuple[CopyResult, ...]:
+def copy_installation(app: Installation, patience: float = LONG_PATIENCE) -> tuple[CopyResult, ...]:
     """Copy this installation into every repository that is not itself a copy.
 
     Args:
@@ -62,10 +62,10 @@ def copy_installation(app: Installation, patience: float = PATIENCE) -> tuple[Co
     return copy_whole(copy_ports(app, patience=patience))
 
 
-def copy_checks(app: Installation) -> tuple[Check, ...]:
+def copy_checks(app: Installation, patience: float = LONG_PATIENCE) -> tuple[Check, ...]:
     """Copy this installation; return a check ``copied`` for each repository."""
     try:
-        results = copy_installation(app)
+        results = copy_installation(app, patience)
     except (VaultError, OSError) as error:
         return (Check("copied", "", Verdict.UNPROVEN, f"the ledger was not copied: {error}"),)
     return tuple(Check("copied", one.repository, one.verdict, one.detail) for one in results)

@@ -70,8 +70,8 @@ def init(
     repository opens, 1 when a store did not keep a setting, 5 when one cannot be reached.
 
     With --recover, make catalog, policies and ledger again on an empty machine. Exit code 0 when
-    the ledger is proven by a pinned checkpoint, 1 when it is older or another one (nothing is put
-    in place then), 3 when nothing pins it.
+    the ledger is proven by a pinned checkpoint or by another repository, 1 when it is older or
+    another one (nothing is put in place then), 3 when nothing pins it.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
     given = {

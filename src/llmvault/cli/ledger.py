@@ -35,7 +35,6 @@ app = new_app("Show what was done, and prove it.")
 app.add_typer(ledger_prune.app, name="prune")
 
 _SHOWN = 50
-_PATIENT = 600.0  # seconds: whoever asks for a copy waits for it
 
 
 @app.command()
@@ -139,7 +138,7 @@ def copy(
     Exit code 3 when one did not take it.
     """
     vault, output = build_app(policies=policies, state=state), Output(json=json)
-    results = copy_installation(vault, _PATIENT)
+    results = copy_installation(vault)
     output.emit_json({"copies": copies_json(results)})
     show_copies(output, results)
     return combine(one.verdict for one in results).exit_code

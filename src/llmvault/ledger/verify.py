@@ -77,11 +77,12 @@ def _entries_check(
     minimum = files.minimum_index()
     wanted = sorted({size for size in sizes if size <= head.size})
     roots: dict[int, bytes] = {}
+    tree = TileTree(files.directory, head.size)
     try:
         for edge in _edges(files, head.size, minimum):
             while wanted and wanted[0] <= edge.size:
                 size = wanted.pop(0)
-                roots[size] = edge.root() if size == edge.size else _root_at(files, head.size, size)
+                roots[size] = edge.root() if size == edge.size else tree_root(tree, size)
             last = edge
         root = last.root()
     except VaultError as error:
@@ -92,10 +93,6 @@ def _entries_check(
     pruned = f"; those before {minimum} are pruned, their hashes are kept" if minimum else ""
     detail = f"{head.size - minimum} entries hashed anew lead to the checkpoint's root{pruned}"
     return Check("entries", "", Verdict.PROVEN, detail), roots
-
-
-def _root_at(files: LedgerFiles, size: int, at: int) -> bytes:
-    return tree_root(TileTree(files.directory, size), at)
 
 
 def _edges(files: LedgerFiles, size: int, minimum: int) -> Iterator[Growth]:

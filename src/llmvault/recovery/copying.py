@@ -34,7 +34,7 @@ from llmvault.ledger.tiles import (
 from llmvault.recovery.model import (
     FORMAT,
     KEPT_FOLDERS,
-    PATIENCE,
+    LONG_PATIENCE,
     ROOT_TAG,
     SIZE_TAG,
     TAG,
@@ -74,7 +74,7 @@ class CopyPorts:
     policies: Callable[[], Mapping[str, bytes]]
     public_keys: Callable[[], Sequence[str]]
     catalog: Callable[[], Iterable[Mapping[str, Any]]]
-    patience: float = PATIENCE
+    patience: float = LONG_PATIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ ROOT_TAG = "llmvault:ledger-root"
 PATIENCE = 30.0
 """Seconds until a repository must have answered whoever only looks, or copies by the way."""
 
+LONG_PATIENCE = 600.0
+"""The same where somebody waits for it anyway; a large index may take that long to be read."""
+
 # Folders of the state that hold no secret, and what cannot be made again. Keys are not among them.
 # Manifests are in the repositories anyway: restic stores their content once.
 KEPT_FOLDERS = ("access", "holds", "recovery-points", "reports", "retention")

@@ -17,7 +17,7 @@ from llmvault.ledger.files import CHECKPOINT
 from llmvault.ledger.model import Checkpoint, Head
 from llmvault.ledger.verify import Pin
 from llmvault.recovery.found import Holdings, size_of
-from llmvault.recovery.model import PATIENCE, ROOT_TAG, TAG
+from llmvault.recovery.model import LONG_PATIENCE, PATIENCE, ROOT_TAG, TAG
 from llmvault.restic.output import Snapshot
 from llmvault.restic.repo import Repository
 
@@ -35,7 +35,7 @@ def repository_pins(
 
     def ask(name: str) -> Pin | Check:
         try:
-            found = _pin_of(repositories[name]().with_patience(PATIENCE), origin, hosts)
+            found = _pin_of(repositories[name](), origin, hosts)
         except UnavailableError as error:
             return Check(NAME, place_of(name), Verdict.UNPROVEN, error.diagnostics())
         except VaultError as error:
@@ -66,9 +66,11 @@ def place_of(repository: str) -> str:
 def _pin_of(
     repository: Repository, origin: str, hosts: Collection[str]
 ) -> tuple[Checkpoint, tuple[Head, ...]] | None:
-    holdings = Holdings(repository, "", repository.snapshots())
+    snapshots = repository.with_patience(PATIENCE).snapshots()
+    reached = repository.with_patience(LONG_PATIENCE)
+    holdings = Holdings(reached, "", snapshots)
     newest = holdings.copies().get(origin)
-    kept = [] if newest is None else [_checkpoint_in(repository, newest)]
+    kept = [] if newest is None else [_checkpoint_in(reached, newest)]
     if holdings.manifests_since(newest):
         wanted = {*hosts, newest.host} if hosts and newest else hosts
         tail = holdings.tails(wanted).get(origin)

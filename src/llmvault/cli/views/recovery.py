@@ -13,7 +13,7 @@ from llmvault.cli.output import Output
 from llmvault.cli.views.checks import check_json, note_unproven, show_checks, show_verdict
 from llmvault.core.errors import VaultError
 from llmvault.core.verdict import Verdict
-from llmvault.recovery.model import CopyResult, RecoveryResult
+from llmvault.recovery.model import PATIENCE, CopyResult, RecoveryResult
 
 
 def keep_copy(vault: App, output: Output) -> None:
@@ -21,7 +21,7 @@ def keep_copy(vault: App, output: Output) -> None:
 
     What such a repository lacks then comes with the next recovery point.
     """
-    note_unproven(output, copy_checks(vault))
+    note_unproven(output, copy_checks(vault, PATIENCE))
 
 
 @contextmanager
