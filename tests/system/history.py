@@ -15,6 +15,7 @@ from typing import Any
 from llmvault.catalog.model import DrillEntry, PointEntry
 from llmvault.catalog.session import Catalog, open_catalog
 from llmvault.ledger.files import LedgerFiles
+from tests.fakes.forked import run_forked
 from tests.fakes.snapshots import point_id, point_snapshots, write_snapshots
 from tests.system.deployment import Completed, Deployment
 
@@ -57,8 +58,9 @@ class History:
         return self.deployment.state
 
     def run(self, *arguments: str) -> Completed:
-        """Run a command line with ``--json``."""
-        return self.deployment.run(*arguments, "--json")
+        """Run a command line with ``--json``, in a fork: there are hundreds of them."""
+        told = (*arguments, "--json")
+        return Completed(told, *run_forked(told, self.deployment.variables()))
 
     def key(self, person: str) -> Path:
         """Return a person's private key."""
