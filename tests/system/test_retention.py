@@ -6,12 +6,14 @@ import csv
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmvault.app import build_app
 from llmvault.app.retention import recover_retention
 from llmvault.ledger.files import LedgerFiles
+from tests.fakes.quick_repository import PASSWORD
 from tests.system.deployment import Deployment
 from tests.system.history import NOON, RULES, History, add_bulk, decisions, make_history
 
@@ -192,6 +194,97 @@ def test_a_rule_that_matches_nothing_or_everything_is_an_error(history: History)
     none = planned("{last: null, monthly: null}")
     assert none[0] == 2
     assert "last: unlimited" in str(history.run("retention", "plan").document)
+
+
+def day_of(point: str) -> str:
+    """Return the day that a recovery point's id names."""
+    return f"{point[3:7]}-{point[7:9]}-{point[9:11]}"
+
+
+def test_a_hold_on_logs_holds_what_may_have_them(history: History) -> None:
+    before = history.actions()
+    older, victim = [one for one, action in before.items() if action == "delete"][-2:]
+    logs = ("hold", "add", "--logs", f"{day_of(victim)}..{day_of(victim)}")
+    case = ("--matter", "case 11", "--why", "requests of that day are asked for")
+    approved = history.approved()
+    held = history.run(*logs, *case)
+    assert held.exit_code == 0, held
+    refused = history.run("retention", "apply", approved)
+    assert (refused.exit_code, "case 11" in refused.error["cause"]) == (4, True), refused
+    told = {one["id"]: one for one in decisions(history.run("retention", "plan"))}
+    assert told[older]["action"] == "delete", "stored before there were logs of that day"
+    assert told[victim]["action"] == "keep"
+    assert f"on log-range {day_of(victim)}..{day_of(victim)}" in told[victim]["reasons"][0]["text"]
+    later = history.points[history.points.index(victim) :]
+    assert all("hold" in [r["rule"] for r in told[one]["reasons"]] for one in later)
+    assert history.run("retention", "apply", history.approved()).exit_code == 0
+    assert {victim, *later} <= history.left()
+    assert older not in history.left()
+
+
+def test_a_hold_on_logs_of_one_source_holds_no_other(history: History) -> None:
+    history.deployment.override("sources: {logs: {kind: configs, path: ../live/config}}", "logs")
+    before = history.actions()
+    days = f"{day_of(history.points[0])}..{day_of(history.points[-1])}"
+    placed = ("hold", "add", "--logs", days, "--matter", "case 12", "--why", "asked for")
+    narrowed = history.run(*placed, "--in-source", "logs")
+    assert (narrowed.exit_code, narrowed.document["in_source"]) == (0, "logs"), narrowed
+    assert history.actions() == before, "no recovery point has that source"
+    assert history.run(*placed, "--in-source", "configs").exit_code == 0
+    assert set(history.actions().values()) == {"keep"}
+    assert "log-range" in history.deployment.run("hold", "list").stdout
+
+
+def copies_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a plan says of copies of the installation."""
+    (kept,) = document["plan"]["classes"]
+    (repository,) = kept["repositories"]
+    assert repository["others"] == 1, "copies of the installation are not somebody else's"
+    return list(repository["installation_copies"])
+
+
+def test_older_copies_of_the_installation_go_and_it_comes_back(history: History) -> None:
+    history.deployment.override(
+        "retention: {standard: {keep: {last: unlimited}, installation_copies: {last: 2}}}", "zz"
+    )
+    hold = ("hold", "add", "--recovery-point", history.points[-1], "--why", "asked for")
+    for number in range(4):
+        assert history.run(*hold, "--matter", f"case {number}").exit_code == 0
+    plan = history.run("retention", "plan")
+    copies = copies_of(plan.document)
+    assert [one["action"] for one in copies] == ["delete", "delete", "keep", "keep"]
+    rules = [[reason["rule"] for reason in one["reasons"]] for one in copies]
+    assert rules == [["superseded"], ["superseded"], ["last"], ["last", "recovery"]]
+    sizes = [one["entries"] for one in copies]
+    assert sizes == sorted(set(sizes)), sizes
+    people = history.deployment.run("retention", "plan").stdout
+    assert "a newer copy has all of its ledger" in people
+    assert "the one with most of its ledger" in people
+
+    digest = history.approved()
+    assert history.run(*hold, "--matter", "case 4").exit_code == 0, "makes one more, no change"
+    done = history.run("retention", "apply", digest)
+    assert (done.exit_code, done.document["verdict"]) == (0, "proven"), done
+    going = {one["id"] for one in copies if one["action"] == "delete"}
+    assert {one["recovery_point"] for one in done.document["deleted"]} == going
+    assert history.left() == set(history.points)
+    told = history.run("retention", "show", "standard").document["deleted"]
+    assert {one["recovery_point"] for one in told} == going
+    assert not going & {one["id"] for one in copies_of(history.run("retention", "plan").document)}
+
+    place = history.deployment.base / "new"
+    back = history.deployment.run(
+        *("init", "--recover", "--repository", str(history.deployment.repository)),
+        *("--password", "env:PW", "--json"),
+        more={
+            "PW": PASSWORD,
+            "LLMVAULT_STATE": str(place / "state"),
+            "LLMVAULT_POLICIES": str(place / "policies"),
+        },
+    )
+    assert back.document["recovered"] is True, back
+    assert back.exit_code == 3, "nobody kept a checkpoint elsewhere"
+    assert len(list((place / "state" / "holds").iterdir())) == 5
 
 
 def test_a_class_without_any_point_is_unproven(fresh: Deployment) -> None:

@@ -503,6 +503,8 @@ def test_holds_survive_the_loss_of_the_catalog_and_of_the_files(history: History
         (["--subject", "jane@example.org"], "by its handle"),
         (["--recovery-point", "rp-1"], "not known"),
         (["--source", "modle"], "neither the policy"),
+        (["--logs", "2026-02-01..2026-03-01", "--in-source", "modle"], "neither the policy"),
+        (["--source", "model", "--in-source", "configs"], "only logs are looked for"),
         (["--logs", "2026-02-31..2026-03-01"], "no range of days"),
         (["--logs", "2026-03-02..2026-03-01"], "no range of days"),
         ([], "0 things are named"),

@@ -117,7 +117,8 @@ def lock_dates(
     return LockDates(
         until=until,
         known=True,
-        basis="read from every object of the bucket",
+        basis="read from every object of the bucket; which packs a recovery point alone uses cannot"
+        " be told from outside, so its date is that of the last lock of any: the latest it can be",
         stays_days=stays,
         demanded=demanded,
         earliest=None if unlocked else min(dates, default=None),

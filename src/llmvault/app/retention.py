@@ -77,15 +77,15 @@ def retention_ports(app: App, classes: Iterable[str] = ()) -> RetentionPorts:
         observe=ObservePorts(
             clock=app.clock,
             classes=kept,
-            known=app.catalog,
-            holds=hold_store(app),
+            known=lambda: app.catalog,
+            holds=lambda: hold_store(app),
             locks=StorageLocks(app, repositories),
         ),
         access=access_ports(app),
         store=retention_store(app),
         memory=app.memory,
         ledger=app.ledger,
-        rows=app.catalog,
+        rows=lambda: app.catalog,
     )
 
 
@@ -144,6 +144,7 @@ def class_rules(name: str, declared: RetentionClass) -> ClassRules:
         approval=declared.approval,
         accept_newer=declared.accept_newer,
         wait_for_lock=declared.wait_for_lock,
+        copies=keep_rules(declared.installation_copies),
         locked_for=declared.locked_for,
     )
 

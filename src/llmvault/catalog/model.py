@@ -28,6 +28,19 @@ class PointEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownPoint:
+    """What decides about a recovery point.
+
+    Attributes:
+        kinds: source -> kind, of every source in it.
+    """
+
+    id: str
+    verdict: str
+    kinds: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class DrillEntry:
     """One drill as listed; durations in seconds, None when not measured.
 

@@ -6,8 +6,10 @@ from dataclasses import asdict
 
 from sqlmodel import Session, col, select
 
-from llmvault.catalog.model import PointEntry
+from llmvault.catalog.model import KnownPoint, PointEntry
 from llmvault.catalog.records import RecoveryPointRow
+
+_SOURCES = col(RecoveryPointRow.sources)
 
 
 def put(session: Session, entry: PointEntry) -> None:
@@ -23,6 +25,19 @@ def listed(session: Session, plan: str | None) -> tuple[PointEntry, ...]:
         query = query.where(RecoveryPointRow.plan == plan)
     rows = session.exec(query).all()
     return tuple(PointEntry(**{**row.model_dump(), "sources": tuple(row.sources)}) for row in rows)
+
+
+def known(session: Session) -> tuple[KnownPoint, ...]:
+    """Return what decides about recovery points: thousands of them take no whole rows."""
+    rows = session.exec(select(RecoveryPointRow.id, RecoveryPointRow.verdict, _SOURCES)).all()
+    return tuple(
+        KnownPoint(
+            identity,
+            verdict,
+            {str(source["name"]): str(source.get("kind", "")) for source in sources},
+        )
+        for identity, verdict, sources in rows
+    )
 
 
 def ids(session: Session, host: str) -> set[str]:

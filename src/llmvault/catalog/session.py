@@ -35,6 +35,7 @@ from llmvault.catalog.model import (
     DrillEntry,
     FleetToday,
     HostEntry,
+    KnownPoint,
     NewestPoint,
     PointEntry,
     ProofEntry,
@@ -70,6 +71,11 @@ class Catalog:
         """Return the recovery points, newest first."""
         with self._transaction() as session:
             return points.listed(session, plan)
+
+    def known_points(self) -> tuple[KnownPoint, ...]:
+        """Return of every recovery point what retention decides by."""
+        with self._transaction() as session:
+            return points.known(session)
 
     def add_drill(self, entry: DrillEntry) -> None:
         """Record a drill; recording it again replaces it."""

@@ -44,7 +44,15 @@ def add(
         str, typer.Option(metavar="HANDLE", help="Hold what concerns this data subject.")
     ] = "",
     logs: Annotated[
-        str, typer.Option(metavar="FROM..TO", help="Hold the audit logs of these days.")
+        str,
+        typer.Option(
+            metavar="FROM..TO",
+            help="Hold the logs of these days: llmvault's own, and every recovery point that may"
+            " hold some.",
+        ),
+    ] = "",
+    in_source: Annotated[
+        str, typer.Option(metavar="NAME", help="With --logs: they are in this source alone.")
     ] = "",
     until: Annotated[
         str, typer.Option(metavar="DATE", help="When to look at it again; it holds on after that.")
@@ -69,11 +77,12 @@ def add(
         by=by,
         placed=vault.clock.now(),
         until=_moment(until),
+        in_source=in_source,
     )
     with keeping_copy(vault, output):
         placed = place_hold(ports, wanted)
     output.emit_json(record_json(HoldRecord(placed)))
-    output.show(f"{placed.id} holds {placed.kind} {placed.target} for {placed.matter}")
+    output.show(f"{placed.id} holds {placed.what} for {placed.matter}")
     return 0
 
 
@@ -95,7 +104,7 @@ def release(
     with keeping_copy(vault, output):
         record = release_hold(hold_ports(vault), hold, by)
     output.emit_json(record_json(record))
-    output.show(f"{record.hold.id} is released: {record.hold.kind} {record.hold.target}")
+    output.show(f"{record.hold.id} is released: {record.hold.what}")
     return 0
 
 
@@ -116,12 +125,11 @@ def list_holds(
     now = vault.clock.now()
     output.show_table(
         "Holds",
-        ("id", "on", "target", "matter", "why", "by", "placed", "until"),
+        ("id", "on", "matter", "why", "by", "placed", "until"),
         [
             (
                 record.hold.id,
-                record.hold.kind,
-                record.hold.target,
+                record.hold.what,
                 record.hold.matter,
                 record.hold.why,
                 record.hold.by,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from llmvault.core.canonical import digest
 from llmvault.core.units import format_time, parse_time
 
 KINDS = ("recovery-point", "source", "subject", "log-range")
+# Nowhere on earth does a day begin earlier than so long before it does in UTC.
+_EARLIEST_ZONE = timedelta(hours=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Hold:
         matter: what it is held for, e.g. a case number.
         until: when it should be looked at again; it holds on after that until it is released.
         by: who placed it (a person of the policy, or a login name).
+        in_source: of a log range, the only source in which those logs are; empty: in any.
     """
 
     id: str
@@ -34,6 +37,19 @@ class Hold:
     by: str
     placed: datetime
     until: datetime | None = None
+    in_source: str = ""
+
+    @property
+    def what(self) -> str:
+        """What it is on, in words."""
+        narrowed = f" in {self.in_source}" if self.in_source else ""
+        return f"{self.kind} {self.target}{narrowed}"
+
+    @property
+    def logs_from(self) -> datetime:
+        """When the first of the days of a log range may have begun: logs count local days."""
+        first, _, _ = self.target.partition("..")
+        return datetime.combine(date.fromisoformat(first), time(), UTC) - _EARLIEST_ZONE
 
     @property
     def release_digest(self) -> str:
@@ -73,7 +89,7 @@ def hold_json(hold: Hold) -> dict[str, Any]:
         "by": hold.by,
         "placed": format_time(hold.placed),
         "until": format_time(hold.until) if hold.until else None,
-    }
+    } | ({"in_source": hold.in_source} if hold.in_source else {})
 
 
 def record_json(record: HoldRecord) -> dict[str, Any]:
@@ -106,6 +122,7 @@ def record_of(raw: Mapping[str, Any]) -> HoldRecord:
         by=str(raw["by"]),
         placed=parse_time(raw["placed"]),
         until=parse_time(raw["until"]) if raw["until"] else None,
+        in_source=str(raw.get("in_source", "")),
     )
     released = raw.get("release")
     if released is None:

@@ -65,8 +65,14 @@ def _demand_target(ports: HoldPorts, hold: Hold) -> None:
         raise PolicyError(
             thing, "it is not known", "list what there is: llmvault recovery-points list --scan"
         )
-    if hold.kind == "source" and hold.target not in ports.sources:
-        raise PolicyError(thing, "neither the policy nor a recovery point has it", "check its name")
+    if hold.in_source and hold.kind != "log-range":
+        raise PolicyError(thing, "only logs are looked for in one source", "leave out --in-source")
+    for source in (hold.target if hold.kind == "source" else "", hold.in_source):
+        if source and source not in ports.sources:
+            raise PolicyError(
+                f"source {source}", "neither the policy nor a recovery point has it",
+                "check its name",
+            )  # fmt: skip
     if hold.kind == "subject" and not _HANDLE.fullmatch(hold.target):
         raise PolicyError(
             "subject",
@@ -100,7 +106,7 @@ def release_hold(ports: HoldPorts, identity: str, by: str) -> HoldRecord:
         raise PolicyError(f"hold {identity}", f"it was released by {record.release.by}")
     person, digest = who_asks(ports.access, by), record.hold.release_digest
     if ports.access.store.request(digest) is None:
-        what = f"release hold {identity} on {record.hold.kind} {record.hold.target}"
+        what = f"release hold {identity} on {record.hold.what}"
         ask(ports.access, digest, rule=RELEASE_RULE, what=what, by=person)
     standing = demand(ports.access, digest)
     approvals = tuple(one.facts for one in standing.counted)

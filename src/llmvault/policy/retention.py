@@ -82,6 +82,11 @@ class RetentionClass(Model):
     accept_newer: bool = Field(
         False, description="go on with an approved plan when newer recovery points came meanwhile"
     )
+    installation_copies: Keep = Field(
+        Keep(last=5, weekly=4, monthly=3),
+        description="which whole copies of the installation stay, of each installation; the one"
+        " with the most of its ledger always does",
+    )
     locked_for: Duration | None = Field(
         None,
         description="nobody can destroy a recovery point so long after it was taken; told where the"

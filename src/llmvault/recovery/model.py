@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmvault.core.verdict import Check, Verdict
+from llmvault.recovery_points.find import COPY_KEY, COPY_SIZE_KEY
 
 FORMAT = "llmvault/installation/1"
-TAG = "llmvault:installation"
-SIZE_TAG = "llmvault:ledger-size"
+TAG, SIZE_TAG = COPY_KEY, COPY_SIZE_KEY
 ROOT_TAG = "llmvault:ledger-root"
 
 PATIENCE = 30.0

@@ -18,6 +18,9 @@ from llmvault.restic.repo import Repository
 MANIFEST_TAG = "llmvault:manifest"
 POINT_KEY = "llmvault:recovery-point"
 PLAN_KEY = "llmvault:plan"
+# a whole copy of an installation: which ledger it has, and how many of its entries
+COPY_KEY = "llmvault:installation"
+COPY_SIZE_KEY = "llmvault:ledger-size"
 
 _log = logging.getLogger(__name__)
 

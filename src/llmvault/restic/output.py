@@ -93,7 +93,10 @@ class Snapshot:
     def tag(self, key: str) -> str:
         """Return the value of the tag ``KEY=value``, empty when there is none."""
         prefix = f"{key}="
-        return next((tag.removeprefix(prefix) for tag in self.tags if tag.startswith(prefix)), "")
+        for tag in self.tags:  # a loop, since this is asked of tens of thousands
+            if tag.startswith(prefix):
+                return tag[len(prefix) :]
+        return ""
 
 
 Message = Status | FileDone | BackupSummary | RestoreSummary | ErrorMessage

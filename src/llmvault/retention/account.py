@@ -19,6 +19,7 @@ from llmvault.retention.model import (
     UNKNOWN,
     ClassPlan,
     Decision,
+    copies_json,
     decision_json,
     rules_json,
     rules_words,
@@ -110,6 +111,7 @@ class Account:
                     "recovery_points": [
                         decision_json(one, repository.stays_days) for one in repository.decisions
                     ],
+                    "installation_copies": copies_json(repository),
                 }
                 for repository in self.planned.repositories
             ],
@@ -143,7 +145,7 @@ class Account:
         blocked = {(one.repository, one.decision.point.id): one for one in self.obstacles()}
         rows: list[tuple[str, ...]] = []
         for repository in self.planned.repositories:
-            for decision in repository.decisions:
+            for decision in (*repository.decisions, *repository.copies):
                 point = decision.point
                 obstacle = blocked.get((repository.name, point.id))
                 state = "could not be deleted" if obstacle else "kept" if decision.keep else "to go"

@@ -18,6 +18,7 @@ FORMAT = "llmvault/retention-plan/1"
 UNLIMITED = -1
 UNKNOWN, NEVER = "unknown", "never"
 MANIFEST = ""
+INSTALLATION = "installation"
 
 COUNTED = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 WITHIN = ("within_hourly", "within_daily", "within_weekly", "within_monthly", "within_yearly")
@@ -70,6 +71,7 @@ class ClassRules:
     approval: str
     accept_newer: bool
     wait_for_lock: timedelta
+    copies: KeepRules = field(default_factory=KeepRules)
     locked_for: timedelta | None = None
 
 
@@ -101,6 +103,21 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class InstallationCopy:
+    """A whole copy of an installation, one snapshot: all but its keys is recovered from the newest.
+
+    Attributes:
+        point: the snapshot, as what takes part in rules; of no plan.
+        origin: names the ledger of the installation.
+        entries: how many entries of the ledger it has.
+    """
+
+    point: Point
+    origin: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class LockDates:
     """Until when the storage of a repository keeps bytes that were deleted, as it says itself.
 
@@ -108,7 +125,7 @@ class LockDates:
     lapsed and the store removes old versions.
 
     Attributes:
-        until: snapshot id -> time; a snapshot that is absent is not locked.
+        until: snapshot id -> time at the latest; a snapshot that is absent is not locked.
         known: whether the dates could be looked at; if not, nobody can say when bytes are gone.
         basis: how they are known, or why they are not, in words.
         stays_days: how long the store keeps what was replaced or hidden; None: for ever.
@@ -137,6 +154,7 @@ class RepositoryFacts:
 
     name: str
     points: tuple[Point, ...]
+    copies: tuple[InstallationCopy, ...]
     foreign: int
     locks: LockDates
 
@@ -164,7 +182,8 @@ class Reason:
 
     Attributes:
         rule: ``last`` … ``yearly``, ``oldest …``, ``within …``, ``tag``; ``last-proven``,
-            ``minimum``, ``hold``, ``running``, ``clock``; ``no-rule``, ``dead``, ``lock``.
+            ``minimum``, ``hold``, ``running``, ``clock``; ``no-rule``, ``dead``, ``lock``; of
+            copies of the installation also ``recovery`` and ``superseded``.
         text: in a sentence.
         until: when the reason ends, where that is known.
     """
@@ -179,9 +198,9 @@ class Decision:
     """What is decided of one recovery point in one repository.
 
     Attributes:
-        gone: before this its bytes cannot be physically gone, whoever deletes them; None: no lock
-            is in the way. Only of points that go. What the store keeps of old versions comes on
-            top: ``RepositoryPlan.stays_days``.
+        gone: by then no lock is in the way of any of its bytes, whoever deletes them; before it
+            some may be. None: no lock is. Only of points that go. What the store keeps of old
+            versions comes on top: ``RepositoryPlan.stays_days``.
         gone_known: whether that could be found out.
     """
 
@@ -198,19 +217,32 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyDecision(Decision):
+    """What is decided of one copy of an installation.
+
+    Attributes:
+        origin, entries: of the copy.
+    """
+
+    origin: str
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryPlan:
     """What is decided of one repository."""
 
     name: str
     decisions: tuple[Decision, ...]
+    copies: tuple[CopyDecision, ...]
     foreign: int
     locks_basis: str
     stays_days: int | None
 
     @property
     def going(self) -> tuple[Decision, ...]:
-        """What goes, oldest first."""
-        return tuple(one for one in self.decisions if not one.keep)
+        """What goes, oldest first: recovery points, then copies of installations."""
+        return tuple(one for one in (*self.decisions, *self.copies) if not one.keep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,23 +287,27 @@ class RetentionPlan:
 
 def rules_json(rules: ClassRules) -> dict[str, Any]:
     """Return a class's rules as JSON values."""
-    keep: dict[str, Any] = {
-        name: "unlimited" if count == UNLIMITED else count
-        for name, count in rules.keep.counts.items()
-    }
-    if rules.keep.within:
-        keep["within"] = str(rules.keep.within)
-    keep |= {name: str(span) for name, span in rules.keep.within_by.items()}
-    if rules.keep.tags:
-        keep["tags"] = [",".join(sorted(tags)) for tags in rules.keep.tags]
     return {
         "name": rules.name,
         "basis": rules.basis,
-        "keep": keep,
+        "keep": _keep_json(rules.keep),
+        "installation_copies": _keep_json(rules.copies),
         "minimum": rules.minimum,
         "approval": rules.approval,
         "accept_newer": rules.accept_newer,
     } | ({"locked_for": _seconds(rules.locked_for)} if rules.locked_for else {})
+
+
+def _keep_json(keep: KeepRules) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        name: "unlimited" if count == UNLIMITED else count for name, count in keep.counts.items()
+    }
+    if keep.within:
+        told["within"] = str(keep.within)
+    told |= {name: str(span) for name, span in keep.within_by.items()}
+    if keep.tags:
+        told["tags"] = [",".join(sorted(tags)) for tags in keep.tags]
+    return told
 
 
 def _seconds(span: timedelta) -> int:
@@ -280,19 +316,25 @@ def _seconds(span: timedelta) -> int:
 
 def rules_words(rules: ClassRules) -> str:
     """Return what a class keeps, in words."""
-    words = []
-    for name, count in rules.keep.counts.items():
-        amount = "all" if count == UNLIMITED else f"{count}"
-        words.append(f"the last {amount}" if name == "last" else f"{amount} {name}")
-    if rules.keep.within:
-        words.append(f"all within {rules.keep.within}")
-    for name, span in rules.keep.within_by.items():
-        words.append(f"{name.removeprefix('within_')} within {span}")
-    words.extend(f"tagged {' and '.join(sorted(tags))}" for tags in rules.keep.tags)
+    words = keep_words(rules.keep)
     words.append(f"at least {rules.minimum} sound ones of each plan")
     if rules.locked_for:
         words.append(f"each locked for {rules.locked_for.total_seconds() / 86400:g} days")
     return ", ".join(words)
+
+
+def keep_words(keep: KeepRules) -> list[str]:
+    """Return what each rule keeps, in words."""
+    words = []
+    for name, count in keep.counts.items():
+        amount = "all" if count == UNLIMITED else f"{count}"
+        words.append(f"the last {amount}" if name == "last" else f"{amount} {name}")
+    if keep.within:
+        words.append(f"all within {keep.within}")
+    for name, span in keep.within_by.items():
+        words.append(f"{name.removeprefix('within_')} within {span}")
+    words.extend(f"tagged {' and '.join(sorted(tags))}" for tags in keep.tags)
+    return words
 
 
 def plan_json(plan: RetentionPlan) -> dict[str, Any]:
@@ -316,7 +358,21 @@ def _repository_json(repository: RepositoryPlan) -> dict[str, Any]:
         "recovery_points": [
             decision_json(decision, repository.stays_days) for decision in repository.decisions
         ],
+        "installation_copies": copies_json(repository),
     }
+
+
+def copies_json(repository: RepositoryPlan) -> list[dict[str, Any]]:
+    """Return what is decided of copies of installations as JSON values."""
+    return [
+        {
+            name: value
+            for name, value in decision_json(one, repository.stays_days).items()
+            if name not in ("plan", "rank")
+        }
+        | {"origin": one.origin, "entries": one.entries}
+        for one in repository.copies
+    ]
 
 
 def decision_json(decision: Decision, stays_days: int | None) -> dict[str, Any]:
@@ -366,9 +422,10 @@ def gone_after(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One recovery point that an approved plan deletes from a repository.
+    """One recovery point, or copy of an installation, that an approved plan deletes.
 
     Attributes:
+        plan: empty for a copy of an installation.
         snapshots: snapshot id -> name of the source, `MANIFEST` for the manifest's.
     """
 
@@ -380,6 +437,11 @@ class Target:
     snapshots: Mapping[str, str]
     why: str
     bytes_added: int
+
+
+def copies_of(repository: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the copies of installations in a repository of a plan's document."""
+    return list(repository.get("installation_copies", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +461,7 @@ class Approved:
             Target(
                 repository=repository["name"],
                 point=point["id"],
-                plan=point["plan"],
+                plan=point.get("plan", ""),
                 host=point["host"],
                 time=parse_time(point["time"]),
                 snapshots=dict(point["snapshots"]),
@@ -409,6 +471,6 @@ class Approved:
             for kept in self.classes()
             if kept["name"] == of_class
             for repository in kept["repositories"]
-            for point in repository["recovery_points"]
+            for point in (*repository["recovery_points"], *copies_of(repository))
             if point["action"] == "delete"
         )

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmvault.catalog.model import DrillEntry, PointEntry
+from llmvault.catalog.model import DrillEntry, KnownPoint
 from llmvault.core.clock import Clock
 from llmvault.core.verdict import Verdict
 from llmvault.holds.store import HoldStore
-from llmvault.recovery_points.find import MANIFEST_TAG, PLAN_KEY, POINT_KEY
+from llmvault.recovery_points.find import (
+    COPY_KEY,
+    COPY_SIZE_KEY,
+    MANIFEST_TAG,
+    PLAN_KEY,
+    POINT_KEY,
+)
 from llmvault.restic.output import Snapshot
 from llmvault.restic.repo import Repository
 from llmvault.retention.locks import Locks
 from llmvault.retention.model import (
+    INSTALLATION,
     MANIFEST,
     ClassFacts,
     ClassRules,
+    InstallationCopy,
     LockDates,
     Point,
     Rank,
@@ -32,8 +40,8 @@ SOURCE_KEY = "llmvault:source"
 class KnownPoints(Protocol):
     """What the catalog is asked."""
 
-    def points(self, plan: str | None = None) -> tuple[PointEntry, ...]:
-        """Return the recovery points, newest first."""
+    def known_points(self) -> tuple[KnownPoint, ...]:
+        """Return what is known of every recovery point."""
 
     def drills(self, plan: str | None = None) -> tuple[DrillEntry, ...]:
         """Return the drills, newest first."""
@@ -49,12 +57,17 @@ class RetentionClassPorts:
 
 @dataclass(frozen=True, slots=True)
 class ObservePorts:
-    """What is looked at."""
+    """What is looked at.
+
+    Attributes:
+        known, holds: open the catalog, which takes as long as listing a repository: so both are
+            called while repositories are listed.
+    """
 
     clock: Clock
     classes: Sequence[RetentionClassPorts]
-    known: KnownPoints
-    holds: HoldStore
+    known: Callable[[], KnownPoints]
+    holds: Callable[[], HoldStore]
     locks: Locks
 
 
@@ -69,9 +82,11 @@ def observe(ports: ObservePorts) -> World:
         listing = {
             name: pool.submit(repository.snapshots) for name, repository in repositories.items()
         }
-        points = ports.known.points()
-        ranks = ranks_of(points, ports.known.drills())
-        kinds = {point.id: _kinds(point) for point in points}
+        known = ports.known()
+        points = known.known_points()
+        ranks = ranks_of(points, known.drills())
+        kinds = {point.id: point.kinds for point in points}
+        held = tuple(record.hold for record in ports.holds().active())
         listed = {name: found.result() for name, found in listing.items()}
     locks = ports.locks.dates(
         {name: [snapshot.id for snapshot in snapshots] for name, snapshots in listed.items()}
@@ -86,12 +101,11 @@ def observe(ports: ObservePorts) -> World:
         )
         for kept in ports.classes
     )
-    held = tuple(record.hold for record in ports.holds.active())
     return World(ports.clock.now(), classes, held)
 
 
 def ranks_of(
-    points: Iterable[PointEntry], drills: Iterable[DrillEntry]
+    points: Iterable[KnownPoint], drills: Iterable[DrillEntry]
 ) -> dict[str, tuple[Rank, str]]:
     """Return recovery point -> what is known of it, and how. A drill says more than a backup.
 
@@ -111,10 +125,6 @@ def ranks_of(
     return ranks
 
 
-def _kinds(point: PointEntry) -> dict[str, str]:
-    return {str(source["name"]): str(source.get("kind", "")) for source in point.sources}
-
-
 def _repository(
     name: str,
     snapshots: Sequence[Snapshot],
@@ -123,17 +133,39 @@ def _repository(
     locks: LockDates,
 ) -> RepositoryFacts:
     groups: dict[str, list[Snapshot]] = {}
+    copies = []
     foreign = 0
     for snapshot in snapshots:
         if identity := snapshot.tag(POINT_KEY):
             groups.setdefault(identity, []).append(snapshot)
+        elif snapshot.tag(COPY_KEY):
+            copies.append(_copy(snapshot))
         else:
             foreign += 1
     points = tuple(
         _point(identity, group, ranks, kinds.get(identity, {}))
         for identity, group in groups.items()
     )
-    return RepositoryFacts(name, points, foreign, locks)
+    return RepositoryFacts(name, points, tuple(copies), foreign, locks)
+
+
+def _copy(snapshot: Snapshot) -> InstallationCopy:
+    size = snapshot.tag(COPY_SIZE_KEY)
+    point = Point(
+        id=f"{INSTALLATION}-{snapshot.id[:12]}",
+        plan="",
+        host=snapshot.host,
+        time=snapshot.time,
+        tags=(frozenset(snapshot.tags),),
+        snapshots={snapshot.id: INSTALLATION},
+        complete=True,
+        rank=Rank.UNPROVEN,
+        rank_reason="",
+        sources={},
+        bytes_added=snapshot.bytes_added,
+    )
+    entries = int(size) if size.isascii() and size.isdigit() else 0
+    return InstallationCopy(point, snapshot.tag(COPY_KEY), entries)
 
 
 def _point(

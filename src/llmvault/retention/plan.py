@@ -14,7 +14,9 @@ from llmvault.retention.model import (
     ClassFacts,
     ClassPlan,
     ClassRules,
+    CopyDecision,
     Decision,
+    InstallationCopy,
     LockDates,
     Point,
     Rank,
@@ -24,6 +26,7 @@ from llmvault.retention.model import (
     RetentionPlan,
     Target,
     World,
+    copies_of,
 )
 from llmvault.retention.rules import has_tags, kept_by_rules, newest_first
 
@@ -32,8 +35,12 @@ _MAY_RUN = timedelta(days=7)
 _CLOCKS_DIFFER_BY = timedelta(minutes=5)
 _ID_DIFFERS_BY = timedelta(days=2)
 _ID_TIME = re.compile(r"rp-(\d{8}T\d{6})Z-")
-# Sources of these kinds hold no record of a person.
-_WITHOUT_PEOPLE = frozenset({"hf_cache", "model_dir", "ollama"})
+# Sources of these kinds hold weights: no record of a person, and no log.
+_WEIGHTS = frozenset({"hf_cache", "model_dir", "ollama"})
+
+
+_NO_RULE = Reason("no-rule", "no rule keeps it")
+_SUPERSEDED = Reason("superseded", "a newer copy has all of its ledger, and no rule keeps it")
 
 
 def plan_retention(world: World) -> RetentionPlan:
@@ -130,7 +137,51 @@ def _repository(facts: RepositoryFacts, rules: ClassRules, world: World) -> Repo
         for point in reversed(newest_first(facts.points))
     )
     return RepositoryPlan(
-        facts.name, decisions, facts.foreign, facts.locks.basis, facts.locks.stays_days
+        name=facts.name,
+        decisions=decisions,
+        copies=_copies(facts, rules, world.now),
+        foreign=facts.foreign,
+        locks_basis=facts.locks.basis,
+        stays_days=facts.locks.stays_days,
+    )
+
+
+def _copies(facts: RepositoryFacts, rules: ClassRules, now: datetime) -> tuple[CopyDecision, ...]:
+    """Return what becomes of the copies of each installation, oldest first.
+
+    The one with the most of its ledger is what an installation is recovered from; an older one has
+    nothing that it has not, save what was pruned from the ledger since.
+    """
+    by_origin: dict[str, list[InstallationCopy]] = {}
+    for copy in facts.copies:
+        by_origin.setdefault(copy.origin, []).append(copy)
+    reasons: dict[str, list[Reason]] = {}
+    for group in by_origin.values():
+        aside = {one.point.id: found for one in group if (found := _set_aside(one.point, now))}
+        points = [one.point for one in group if one.point.id not in aside]
+        fullest = max(group, key=lambda one: (one.entries, one.point.time, one.point.id))
+        text = (
+            f"the one with most of its ledger: {fullest.entries} entries; it is recovered from it"
+        )
+        reasons |= {name: [reason] for name, reason in aside.items()}
+        reasons |= kept_by_rules(points, rules.copies)
+        reasons.setdefault(fullest.point.id, []).append(Reason("recovery", text))
+    ordered = sorted(facts.copies, key=lambda one: (one.point.time, one.point.id))
+    decided = (
+        (one, _decision(one.point, reasons.get(one.point.id, ()), facts.locks, now, _SUPERSEDED))
+        for one in ordered
+    )
+    return tuple(
+        CopyDecision(
+            point=copy.point,
+            keep=decision.keep,
+            reasons=decision.reasons,
+            gone=decision.gone,
+            gone_known=decision.gone_known,
+            origin=copy.origin,
+            entries=copy.entries,
+        )
+        for copy, decision in decided
     )
 
 
@@ -217,29 +268,40 @@ def _minimum(
 
 def _held(point: Point, holds: Sequence[Hold]) -> Iterator[Reason]:
     for hold in holds:
-        if covers(hold, point.id, point.sources):
-            yield Reason("hold", f"is held: {hold.id} ({hold.matter}) on {hold.kind} {hold.target}")
+        if covers(hold, point.id, point.time, point.sources):
+            yield Reason("hold", f"is held: {hold.id} ({hold.matter}) on {hold.what}")
 
 
-def covers(hold: Hold, point: str, sources: Mapping[str, str]) -> bool:
+def covers(hold: Hold, point: str, time: datetime, sources: Mapping[str, str]) -> bool:
     """Whether a hold covers a recovery point.
 
     A subject's hold covers every point with a source that could hold something of a person: which
-    records are in which backup is not known here, and to delete too little is the lesser harm.
+    records are in which backup is not known here, and to delete too little is the lesser harm. A
+    hold on logs covers every point that was stored on the first of its days or later, with a source
+    that could hold logs: nobody knows here for how long logs stay where they are.
 
     Args:
+        time: when it was stored.
         sources: name -> kind; a kind that is not known is empty, and so is all if nothing is known.
     """
     if hold.kind == "recovery-point":
         return hold.target == point
     if hold.kind == "source":
         return not sources or hold.target in sources
-    return hold.kind == "subject" and (
-        not sources or any(kind not in _WITHOUT_PEOPLE for kind in sources.values())
-    )
+    if hold.kind == "log-range" and time < hold.logs_from:
+        return False
+    if hold.in_source:
+        return not sources or hold.in_source in sources
+    return not sources or any(kind not in _WEIGHTS for kind in sources.values())
 
 
-def _decision(point: Point, reasons: Sequence[Reason], locks: LockDates, now: datetime) -> Decision:
+def _decision(
+    point: Point,
+    reasons: Sequence[Reason],
+    locks: LockDates,
+    now: datetime,
+    otherwise: Reason = _NO_RULE,
+) -> Decision:
     locked = locked_until(point.snapshots, locks)
     ahead = locked if locked and locked > now else None
     if reasons:
@@ -247,9 +309,9 @@ def _decision(point: Point, reasons: Sequence[Reason], locks: LockDates, now: da
     if not point.complete:
         why = [Reason("dead", "has no manifest: its backup died")]
     else:
-        why = [Reason("no-rule", "no rule keeps it")]
+        why = [otherwise]
     if ahead:
-        text = f"its bytes are locked in the storage until {format_time(ahead)}"
+        text = f"its bytes are locked in the storage until {format_time(ahead)} at the latest"
         why.append(Reason("lock", text, ahead))
     return Decision(point, False, tuple(why), ahead, locks.known)
 
@@ -299,6 +361,19 @@ def _repository_differences(
     for old, new in zip(before["repositories"], after["repositories"], strict=True):
         where = f"in {old['name']}: "
         yield from (where + text for text in _point_differences(old, new, accept_newer))
+        yield from (where + text for text in _copy_differences(old, new))
+
+
+def _copy_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is no longer as planned of copies of installations; newer ones come all day."""
+    found = {str(one["id"]): one for one in copies_of(new)}
+    for planned in copies_of(old):
+        seen = found.get(planned["id"])
+        if seen is None:
+            yield f"{planned['id']} is gone: somebody else deleted it"
+        elif (planned["action"], seen["action"]) == ("delete", "keep"):
+            why = "; ".join(reason["text"] for reason in seen["reasons"])
+            yield f"{planned['id']} was to go, and now would not: {why}"
 
 
 def _point_differences(
@@ -332,13 +407,22 @@ def forbidden(target: Target, world: World, sources: Mapping[str, str]) -> str:
     Looked at again right before each deletion: holds may be placed at any moment.
     """
     for hold in world.holds:
-        if covers(hold, target.point, sources):
+        if target.plan and covers(hold, target.point, target.time, sources):
             return f"it is held by {hold.id} ({hold.matter})"
     for facts in world.classes:
         for repository in facts.repositories:
             if repository.name == target.repository:
+                if not target.plan:
+                    return _copy_forbidden(target, _copies(repository, facts.rules, world.now))
                 return _forbidden_here(target, repository)
     return f"repository {target.repository} is no longer in its class"
+
+
+def _copy_forbidden(target: Target, decisions: Sequence[CopyDecision]) -> str:
+    for decision in decisions:
+        if decision.point.id == target.point and decision.keep:
+            return f"it stays now: {decision.why}"
+    return ""
 
 
 def _forbidden_here(target: Target, repository: RepositoryFacts) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from llmvault.retention.model import (
     RetentionPlan,
     Target,
     World,
+    copies_of,
     gone_after,
     rules_words,
 )
@@ -61,7 +62,7 @@ class RetentionPorts:
     store: RetentionStore
     memory: Memory
     ledger: Ledger
-    rows: DeletionRows
+    rows: Callable[[], DeletionRows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,11 @@ def ask_approval(ports: RetentionPorts, plan: RetentionPlan, by: str) -> Request
         )
     ports.store.keep_plan(plan)
     rule = rules[0] if rules else "retention"
-    points = {decision.point.id for _, _, decision in plan.going}
+    points = {decision.point.id for _, _, decision in plan.going if decision.point.plan}
+    copies = [decision for _, _, decision in plan.going if not decision.point.plan]
     classes = sorted({kept.rules.name for kept, _, _ in plan.going})
-    what = f"delete {len(points)} recovery points of class {', '.join(classes) or 'none'}"
+    also = f" and {len(copies)} older copies of the installation" if copies else ""
+    what = f"delete {len(points)} recovery points{also} of class {', '.join(classes) or 'none'}"
     return ask(ports.access, plan.digest, rule=rule, what=what, by=by)
 
 
@@ -243,7 +246,8 @@ class _Application:
             )
             for repository in kept["repositories"]:
                 there = seen.points.get(repository["name"], frozenset())
-                staying = {p["id"] for p in repository["recovery_points"] if p["action"] == "keep"}
+                planned = (*repository["recovery_points"], *copies_of(repository))
+                staying = {one["id"] for one in planned if one["action"] == "keep"}
                 told.extend(
                     f"{gone} is gone from {repository['name']}" for gone in sorted(staying - there)
                 )
@@ -297,8 +301,8 @@ class _Application:
                 bytes_added=target.bytes_added,
                 gone=seen.gone(target, now),
             )
-            self._ports.rows.add_deletion(deletion)
-            if self._ports.rows.forget_point(target.point, target.repository):
+            self._ports.rows().add_deletion(deletion)
+            if self._ports.rows().forget_point(target.point, target.repository):
                 self._ports.memory.manifest_path(target.point).unlink(missing_ok=True)
             self._deleted.append(deletion)
         self._left.extend(emptied.left)
@@ -351,7 +355,12 @@ class _Seen:
         repositories = [one for facts in world.classes for one in facts.repositories]
         return cls(
             world,
-            {one.name: frozenset(point.id for point in one.points) for one in repositories},
+            {
+                one.name: frozenset(
+                    point.id for point in (*one.points, *(copy.point for copy in one.copies))
+                )
+                for one in repositories
+            },
             {point.id: point.sources for one in repositories for point in one.points},
             {one.name: one.locks for one in repositories},
         )

@@ -15,7 +15,9 @@ from llmvault.retention.model import (
     Approved,
     ClassFacts,
     ClassRules,
+    CopyDecision,
     Decision,
+    InstallationCopy,
     KeepRules,
     LockDates,
     Point,
@@ -37,6 +39,7 @@ from llmvault.retention.plan import (
 )
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+TWO = KeepRules(counts={"last": 2})
 UNLOCKED = LockDates({}, True, "a directory")
 
 
@@ -65,9 +68,28 @@ def point(
     )
 
 
-def rules(keep: KeepRules, *, minimum: int = 1, accept_newer: bool = False) -> ClassRules:
+def copy(age_days: float, entries: int, *, origin: str = "vault") -> InstallationCopy:
+    time = NOW - timedelta(days=age_days)
+    identity = f"installation-{origin}-{time:%m%d%H%M}-{entries}"
+    found = Point(
+        id=identity,
+        plan="",
+        host="h",
+        time=time,
+        tags=(frozenset(),),
+        snapshots={f"{identity}-s": "installation"},
+        complete=True,
+        rank=Rank.UNPROVEN,
+        rank_reason="",
+        sources={},
+        bytes_added=10,
+    )
+    return InstallationCopy(found, origin, entries)
+
+
+def rules(keep: KeepRules, *, minimum: int = 1) -> ClassRules:
     return ClassRules(
-        "standard", "law", keep, minimum, "retention", accept_newer, timedelta(minutes=1)
+        "standard", "law", keep, minimum, "retention", False, timedelta(minutes=1), TWO
     )
 
 
@@ -78,8 +100,9 @@ def world(
     holds: tuple[Hold, ...] = (),
     locks: LockDates = UNLOCKED,
     now: datetime = NOW,
+    copies: tuple[InstallationCopy, ...] = (),
 ) -> World:
-    facts = RepositoryFacts("primary", points, 0, locks)
+    facts = RepositoryFacts("primary", points, copies, 0, locks)
     wanted = rules(keep or KeepRules(counts={"last": 1}), minimum=minimum)
     return World(now, (ClassFacts(wanted, (facts,)),), holds)
 
@@ -203,18 +226,83 @@ def test_a_lock_that_is_shorter_than_its_class(locks: LockDates, finding: str | 
         ("source", "db", True),
         ("source", "other", False),
         ("subject", "a3f09c55e1d24b77", True),
-        ("log-range", "2026-01-01..2026-12-31", False),
+        ("log-range", "2026-01-01..2026-01-02", True),
+        ("log-range", "2026-06-15..2026-06-15", True),
+        ("log-range", "2026-06-16..2026-06-17", True),  # it has begun in UTC+14
+        ("log-range", "2026-06-17..2026-06-17", False),
     ],
 )
 def test_what_a_hold_covers(kind: str, target: str, covered: bool) -> None:
-    assert covers(hold(kind, target), "rp-1", {"model": "model_dir", "db": "postgres"}) is covered
+    sources = {"model": "model_dir", "db": "postgres"}
+    assert covers(hold(kind, target), "rp-1", NOW, sources) is covered
+
+
+def test_logs_are_in_no_weights_but_may_be_in_all_else() -> None:
+    logs = hold("log-range", "2026-06-01..2026-06-02")
+    assert not covers(logs, "rp-1", NOW, {"model": "model_dir", "hub": "hf_cache"})
+    assert not covers(logs, "rp-1", NOW - timedelta(days=16), {"configs": "configs"})
+    assert covers(logs, "rp-1", NOW, {"configs": "configs"})
+    assert covers(logs, "rp-1", NOW, {"lost": ""})
+    assert covers(logs, "rp-1", NOW, {})
+    narrowed = replace(logs, in_source="configs")
+    assert covers(narrowed, "rp-1", NOW, {"configs": "configs", "db": "postgres"})
+    assert not covers(narrowed, "rp-1", NOW, {"db": "postgres"})
+    assert covers(narrowed, "rp-1", NOW, {})
+    assert not covers(narrowed, "rp-1", NOW - timedelta(days=16), {"configs": "configs"})
+
+
+def decided_copies(*copies: InstallationCopy) -> dict[str, CopyDecision]:
+    (planned,) = plan_retention(world(point(1), copies=copies)).classes
+    return {one.point.id: one for one in planned.repositories[0].copies}
+
+
+def test_the_newest_copies_of_each_installation_stay() -> None:
+    ours = [copy(age, 100 - age) for age in range(1, 6)]
+    theirs = copy(90, 4, origin="another")
+    found = decided_copies(*ours, theirs)
+    assert [found[one.point.id].keep for one in ours] == [True, True, False, False, False]
+    assert [reason.rule for reason in found[ours[2].point.id].reasons] == ["superseded"]
+    assert [reason.rule for reason in found[theirs.point.id].reasons] == ["last", "recovery"]
+    assert all(one.reasons for one in found.values())
+
+
+def test_the_copy_that_is_recovered_from_always_stays() -> None:
+    fullest = copy(9, 500)
+    older_ledgers = [copy(age, 10 + age) for age in (1, 2, 3)]
+    found = decided_copies(fullest, *older_ledgers)
+    assert [reason.rule for reason in found[fullest.point.id].reasons] == ["recovery"]
+    assert not found[older_ledgers[2].point.id].keep
+
+
+def test_a_copy_from_the_future_displaces_no_other() -> None:
+    copies = [copy(1, 12), copy(2, 11)]
+    found = decided_copies(copy(-9, 10), *copies)
+    assert all(one.keep for one in found.values())
+
+
+def test_newer_copies_are_no_change_and_needed_ones_do_not_go() -> None:
+    first, second, third = copy(9, 1), copy(8, 2), copy(7, 3)
+    before = world(point(1), copies=(first, second, third))
+    plan = approved(plan_retention(before))
+    (target,) = plan.targets("standard")
+    assert (target.point, target.plan) == (first.point.id, "")
+    assert changes(before, world(point(1), copies=(first, second, third, copy(1, 4)))) == ()
+    alone = world(point(1), copies=(first, second))
+    assert [one.split(": ")[1] for one in changes(before, alone)] == [
+        f"{first.point.id} was to go, and now would not",
+        f"{third.point.id} is gone",
+    ]
+    assert "it stays now" in forbidden(target, alone, {})
+    assert forbidden(target, before, {}) == ""
+    held = replace(before, holds=(hold("subject", "a3f09c55e1d24b77"),))
+    assert forbidden(target, held, {}) == "", "newer copies have all that an older one has"
 
 
 def test_a_subject_is_not_in_weights_but_may_be_in_the_unknown() -> None:
     subject = hold("subject", "a3f09c55e1d24b77")
-    assert not covers(subject, "rp-1", {"model": "model_dir", "hub": "hf_cache"})
-    assert covers(subject, "rp-1", {"model": ""})
-    assert covers(subject, "rp-1", {})
+    assert not covers(subject, "rp-1", NOW, {"model": "model_dir", "hub": "hf_cache"})
+    assert covers(subject, "rp-1", NOW, {"model": ""})
+    assert covers(subject, "rp-1", NOW, {})
 
 
 def test_rules_that_keep_nothing_or_match_all() -> None:

@@ -12,10 +12,12 @@ from llmvault.core.units import format_size, format_time
 from llmvault.core.verdict import Verdict
 from llmvault.retention.account import Account
 from llmvault.retention.model import (
+    CopyDecision,
     Decision,
     RepositoryPlan,
     RetentionPlan,
     gone_words,
+    keep_words,
     rules_words,
 )
 from llmvault.retention.run import ApplyResult
@@ -35,7 +37,7 @@ def plan_document(plan: RetentionPlan, asked: Request | None) -> dict[str, Any]:
             decision.keep
             for kept in plan.classes
             for repository in kept.repositories
-            for decision in repository.decisions
+            for decision in (*repository.decisions, *repository.copies)
         ),
         "bytes_freed_estimate": sum(decision.point.bytes_added for _, _, decision in plan.going),
         "estimate_basis": ESTIMATE,
@@ -50,7 +52,9 @@ def show_plan(
     """Show a plan for people."""
     for kept in plan.classes:
         output.show(
-            f"class {kept.rules.name}: keeps {rules_words(kept.rules)}", f"  {kept.rules.basis}"
+            f"class {kept.rules.name}: keeps {rules_words(kept.rules)}",
+            f"  {kept.rules.basis}",
+            f"  of copies of the installation: {', '.join(keep_words(kept.rules.copies))}",
         )
         for repository in kept.repositories:
             _show_repository(output, repository, everything=everything)
@@ -84,6 +88,12 @@ def _show_repository(output: Output, repository: RepositoryPlan, *, everything: 
             if not one.keep or id(one) in shown
         ],
     )
+    if repository.copies:
+        output.show_table(
+            f"Copies of the installation in {repository.name}",
+            ("snapshot", "of", "entries", "taken", "", "why", "added", "gone not before"),
+            [_copy_row(one, repository.stays_days) for one in repository.copies],
+        )
     for line in _remarks(repository, hidden):
         output.show(line)
 
@@ -105,6 +115,20 @@ def _row(decision: Decision, stays_days: int | None) -> tuple[object, ...]:
         point.plan,
         format_time(point.time),
         point.rank.words,
+        "stays" if decision.keep else "goes",
+        decision.why,
+        format_size(point.bytes_added),
+        "" if decision.keep else gone_words(decision, stays_days),
+    )
+
+
+def _copy_row(decision: CopyDecision, stays_days: int | None) -> tuple[object, ...]:
+    point = decision.point
+    return (
+        point.id,
+        f"{decision.origin} on {point.host}",
+        decision.entries,
+        format_time(point.time),
         "stays" if decision.keep else "goes",
         decision.why,
         format_size(point.bytes_added),
