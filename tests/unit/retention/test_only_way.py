@@ -1,9 +1,15 @@
-"""Nothing in llmvault deletes a backup but an approved plan: all calls that could are known."""
+"""Nothing in llmvault deletes a backup but an approved plan: all calls that could are known.
+
+Every call by which files, versions, rows or collections go is listed here with its reason; who adds
+one has to say what it deletes. A temporary directory that ends with its context is not listed: it
+removes what it has made.
+"""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import llmvault
@@ -14,9 +20,150 @@ RESTIC_WORDS = {"forget", "prune", "rewrite", "--prune", "--forget", "--delete",
 S3_WORDS = {"delete_object", "delete_objects", "delete_bucket"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(SOURCES.rglob("*.py")):
-        yield str(path.relative_to(SOURCES)), ast.parse(path.read_text(encoding="utf-8"))
+# whatever takes something away that was there: from a disk, a store, a database
+DELETING = {
+    *("unlink", "rmtree", "rmdir", "remove", "removedirs", "remove_tree", "truncate", "ftruncate"),
+    *("delete", "drop", "destroy", "move", "rename"),
+}
+ALLOWED = {
+    "the functions that the others call; whoever calls them is listed": {
+        "core/files.py remove_tree",
+        "sources/chroma/opened.py delete",
+        "sources/milvus/worker.py drop",
+    },
+    "tables of the catalog, which is an index: called by no command": {
+        "catalog/migrations/versions/0001_first_tables.py downgrade",
+        "catalog/migrations/versions/0002_proofs.py downgrade",
+        "catalog/migrations/versions/0003_retention.py downgrade",
+        "catalog/migrations/versions/0004_schedule.py downgrade",
+    },
+    "canaries of the tamper test, by the version that was just written": {
+        "buckets/tamper.py _attack",
+        "buckets/tamper.py _attacks_on_version",
+        "buckets/tamper.py _unhide",
+    },
+    "delete markers that hide what is brought back": {"locks/undelete.py undelete"},
+    "by an approved plan: the row and this host's manifest of what was deleted from a repository": {
+        "catalog/deletions.py forget_point",
+        "retention/run.py _remember",
+    },
+    "by an approved plan: entries of the ledger that no policy, hold or witness keeps": {
+        "ledger/prune.py apply_prune",
+    },
+    "tiles of the ledger whose bytes are in wider ones": {"ledger/writer.py _remove_outgrown"},
+    "a private key that is unreadable, or signed nothing; the public ones stay": {
+        "ledger/rotation.py rotate_key",
+        "recovery/run.py _enter",
+    },
+    "the file of an unfinished write, which nothing names yet": {
+        "core/files.py write_durably",
+        "keys/signing.py _make",
+        "sources/sqlite/store.py _place",
+    },
+    "what this run laid out, or one of its kind that died, in a folder of the state": {
+        "recovery/copying.py copy_whole",
+        "recovery/place.py clear",
+        "recovery/place.py done",
+        "recovery_points/memory.py staging",
+        "schedule/wiring.py adopt",
+        "sources/records/export.py _sweep",
+        "sources/records/export.py _sweep_collections",
+        "sources/qdrant/snapshots.py _write",
+    },
+    "who holds a lock, in a file of the state": {"recovery_points/memory.py exclusive"},
+    "logs of the scheduler's older runs": {"schedule/execute.py _log"},
+    "the scratch of a drill, which has the drill's marker": {
+        "drill/hosts/local.py _create",
+        "drill/hosts/local.py _destroy",
+        "drill/hosts/local.py _remove",
+    },
+    "an entry of a list in memory": {"drill/wording.py other_shortfalls"},
+    "filesystem snapshots that our own journal names, with our prefix": {
+        "snapshotters/journal.py finish",
+        "snapshotters/journal.py new_journal",
+        "snapshotters/run.py _end",
+    },
+    "the copy of a source in a backup's staging, before it is taken anew or after it was read": {
+        "sources/chroma/directory.py _copy_database",
+        "sources/chroma/directory.py _copy_when_settled",
+        "sources/chroma/directory.py copy_store",
+        "sources/chroma/directory.py drop_others",
+        "sources/chroma/store.py _capture_directory",
+        "sources/faiss/directory.py copy_settled",
+        "sources/lancedb/directory.py _copy",
+        "sources/milvus/store.py capture",
+        "sources/qdrant/worker.py _unpacked",
+        "sources/qdrant/worker.py drop",
+        "sources/sqlite/store.py reading_records",
+        "sources/stores/settled.py copy_settled",
+    },
+    "backups, snapshots and tags in a live server that have our prefix": {
+        "sources/elasticsearch/store.py _sweep",
+        "sources/elasticsearch/store.py capture",
+        "sources/lancedb/worker.py unpin",
+        "sources/weaviate/store.py _sweep",
+        "sources/weaviate/store.py capture",
+    },
+    "private database clusters of our own, unlocked since their process died": {
+        "sources/postgres/cluster.py _locked_directory",
+        "sources/postgres/cluster.py _sweep",
+    },
+    "what a drill brought back into a scratch server, after it was looked at": {
+        "sources/elasticsearch/store.py open_restored",
+        "sources/weaviate/store.py open_restored",
+    },
+    "a restore that failed, in a place or collection that was empty or not there before": {
+        "sources/chroma/importing.py _clear",
+        "sources/chroma/points.py undo",
+        "sources/elasticsearch/store.py _restore",
+        "sources/lancedb/importing.py target",
+        "sources/milvus/importing.py target",
+        "sources/postgres/physical.py load",
+        "sources/qdrant/importing.py target",
+        "sources/qdrant/points.py undo",
+        "sources/qdrant/store.py _load_snapshots",
+        "sources/records/export.py undo",
+        "sources/redis/store.py _take_back",
+        "sources/sqlite/importing.py target",
+        "sources/stores/files.py place_tree",
+        "sources/weaviate/store.py _restore",
+    },
+    "a file that was just made, cut to the size of what is cloned into it": {
+        "sources/stores/files.py clone_file",
+    },
+}
+
+
+@cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(
+        (str(path.relative_to(SOURCES)), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(SOURCES.rglob("*.py"))
+    )
+
+
+def _deletes(name: str) -> bool:
+    return name in DELETING or name.startswith(("delete_", "drop_"))
+
+
+def deletions() -> Iterator[tuple[str, str]]:
+    """Yield ``file function`` and the name of everything that deletes, however it is reached."""
+
+    def visit(node: ast.AST, file: str, function: str) -> Iterator[tuple[str, str]]:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            function = node.name
+        name = getattr(node, "attr", None) or getattr(node, "id", None)
+        if isinstance(node, ast.Attribute | ast.Name) and _deletes(str(name)):
+            yield f"{file} {function}", str(name)
+        if isinstance(node, ast.ImportFrom) and node.names:
+            for one in node.names:
+                if one.name in DELETING and one.asname:
+                    yield f"{file} {function}", f"{one.name} under another name"
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, file, function)
+
+    for file, tree in modules():
+        yield from visit(tree, file, "at import")
 
 
 def callers(*names: str) -> set[tuple[str, str]]:
@@ -55,6 +202,28 @@ def test_restic_is_told_to_delete_in_one_place() -> None:
         ("restic/repo.py", "forget"),
         ("restic/repo.py", "prune"),
         ("retention/apply.py", "empty_repository"),
+    }
+
+
+def test_every_call_that_deletes_is_known() -> None:
+    found = set(deletions())
+    allowed = {place for places in ALLOWED.values() for place in places}
+    assert sum(map(len, ALLOWED.values())) == len(allowed), "listed twice"
+    unknown = {(place, name) for place, name in found if place not in allowed}
+    assert unknown == set(), "say in ALLOWED what it deletes, and why that is no backup"
+    assert allowed - {place for place, _ in found} == set(), "no longer there"
+
+
+def test_no_command_takes_the_catalog_back_a_version() -> None:
+    assert callers("downgrade") == set()
+
+
+def test_no_program_is_started_that_deletes_files() -> None:
+    assert saying({"rm", "rmdir", "unlink", "shred", "wipefs", "truncate", "dd", "mkfs"}) == set()
+    assert saying({"destroy", "lvremove"}) == {
+        "snapshotters/commands.py",  # which package has the program
+        "snapshotters/lvm.py",
+        "snapshotters/zfs.py",
     }
 
 

@@ -81,7 +81,7 @@ def _show_repository(output: Output, repository: RepositoryPlan, *, everything: 
     shown = set(map(id, staying[hidden:]))
     output.show_table(
         f"Repository {repository.name}",
-        ("recovery point", "plan", "taken", "known as", "", "why", "added", "gone not before"),
+        ("recovery point", "plan", "taken", "known as", "", "why", "added", "can be gone"),
         [
             _row(one, repository.stays_days)
             for one in repository.decisions
@@ -91,7 +91,7 @@ def _show_repository(output: Output, repository: RepositoryPlan, *, everything: 
     if repository.copies:
         output.show_table(
             f"Copies of the installation in {repository.name}",
-            ("snapshot", "of", "entries", "taken", "", "why", "added", "gone not before"),
+            ("snapshot", "of", "entries", "taken", "", "why", "added", "can be gone"),
             [_copy_row(one, repository.stays_days) for one in repository.copies],
         )
     for line in _remarks(repository, hidden):
