@@ -142,52 +142,54 @@ def modules() -> tuple[tuple[str, ast.Module], ...]:
     )
 
 
-def _deletes(name: str) -> bool:
-    return name in DELETING or name.startswith(("delete_", "drop_"))
+@cache
+def uses() -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """Return file, functions around it and name of every attribute and name in the program."""
+    found: list[tuple[str, tuple[str, ...], str]] = []
+
+    def visit(node: ast.AST, file: str, around: tuple[str, ...]) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            around = (*around, node.name)
+        if isinstance(node, ast.Attribute):
+            found.append((file, around, node.attr))
+        elif isinstance(node, ast.Name):
+            found.append((file, around, node.id))
+        elif isinstance(node, ast.ImportFrom):  # something imported under another name
+            found.extend((file, around, one.name) for one in node.names if one.asname)
+        for child in ast.iter_child_nodes(node):
+            visit(child, file, around)
+
+    for file, tree in modules():
+        visit(tree, file, ())
+    return tuple(found)
 
 
 def deletions() -> Iterator[tuple[str, str]]:
     """Yield ``file function`` and the name of everything that deletes, however it is reached."""
-
-    def visit(node: ast.AST, file: str, function: str) -> Iterator[tuple[str, str]]:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            function = node.name
-        name = getattr(node, "attr", None) or getattr(node, "id", None)
-        if isinstance(node, ast.Attribute | ast.Name) and _deletes(str(name)):
-            yield f"{file} {function}", str(name)
-        if isinstance(node, ast.ImportFrom) and node.names:
-            for one in node.names:
-                if one.name in DELETING and one.asname:
-                    yield f"{file} {function}", f"{one.name} under another name"
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, file, function)
-
-    for file, tree in modules():
-        yield from visit(tree, file, "at import")
+    for file, around, name in uses():
+        if name in DELETING or name.startswith(("delete_", "drop_")):
+            yield f"{file} {around[-1] if around else 'at import'}", name
 
 
 def callers(*names: str) -> set[tuple[str, str]]:
     """Return file and function of everything that refers to an attribute or a name."""
-    found = set()
-    for file, tree in modules():
-        for function in ast.walk(tree):
-            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            for node in ast.walk(function):
-                name = getattr(node, "attr", None) or getattr(node, "id", None)
-                if isinstance(node, ast.Attribute | ast.Name) and name in names:
-                    found.add((file, function.name))
-    return found
+    return {(file, one) for file, around, name in uses() if name in names for one in around}
+
+
+@cache
+def strings() -> tuple[tuple[str, str], ...]:
+    """Return file and text of every string of the program."""
+    return tuple(
+        (file, node.value)
+        for file, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 def saying(words: set[str]) -> set[str]:
     """Return the files in which one of some words is a whole string of the program."""
-    return {
-        file
-        for file, tree in modules()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and node.value in words
-    }
+    return {file for file, text in strings() if text in words}
 
 
 def test_restic_is_told_to_delete_in_one_place() -> None:
