@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.data import SMALL_FILES, make_tree, write_shard
@@ -28,8 +28,9 @@ from llmvault.locks.inventory import Inventory
 from llmvault.locks.model import Terms
 from llmvault.locks.observe import ask_locks, list_objects
 from llmvault.locks.plan import plan_extension, unknown
-from llmvault.objectstore.model import Head, Location, LockMode, Retention, Version
-from llmvault.objectstore.s3 import Bucket, Credential
+from llmvault.objectstore.model import Location, LockMode
+from llmvault.objectstore.s3 import Credential
+from tests.fakes.listed_bucket import ListedBucket
 
 PASSWORD = "only-for-measuring"
 POLICY = """\
@@ -273,26 +274,6 @@ def ledger(bench: Bench) -> None:
     bench.fact(what, f"{found.appends_a_second:,.0f}/s", ">= 2,000/s")
     bench.fact(f"ledger: {found.entries:,} entries verified", f"{found.verify:.1f} s", "< 10 s")
     bench.fact("ledger: proof of one of them", f"{found.proof * 1000:.1f} ms", "< 10 ms")
-
-
-@dataclass
-class ListedBucket(Bucket):
-    """Answers from memory what S3 would, so that what is measured is what llmvault does itself."""
-
-    names: tuple[str, ...] = ()
-    until: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(days=1))
-
-    def versions(self, prefix: str) -> Iterator[Version]:
-        """Yield the objects, counting a request for each page of a thousand."""
-        for at, name in enumerate(self.names):
-            self.requests["list_object_versions"] += at % 1_000 == 0
-            yield Version(prefix + name, "version", True, False, self.until)
-
-    def head(self, key: str, version: str = "") -> Head:
-        """Return a lock that is about to lapse."""
-        with self._lock:
-            self.requests["head_object"] += 1
-        return Head(version, 4, Retention(LockMode.COMPLIANCE, self.until), False)
 
 
 def lock_plan(bench: Bench) -> None:

@@ -139,6 +139,7 @@ class App:
             pack_size_mib=declared.pack_size_mib,
             written_ahead=declared.large_files == "fast",
             storage_class=declared.object_store.storage_class if declared.object_store else None,
+            patience=declared.patience.total_seconds(),
         )
 
     def repositories(self, names: Iterable[str] | None = None) -> dict[str, Repository]:

@@ -254,6 +254,10 @@ def _discard(popen: subprocess.Popen[bytes]) -> None:
         _stop_group(popen)
 
 
+class OverdueError(UnavailableError):
+    """A program took longer than it may, and was stopped."""
+
+
 class Runner(Protocol):
     """Runs programs."""
 
@@ -263,7 +267,8 @@ class Runner(Protocol):
         """Run to the end and return what it printed.
 
         Raises:
-            UnavailableError: when the program does not exist or exceeds `timeout` seconds.
+            OverdueError: when the program exceeds `timeout` seconds.
+            UnavailableError: when it does not exist.
         """
 
     def start(self, command: Command, *, stdin: bool = False, log: Path | None = None) -> Process:
@@ -294,7 +299,7 @@ class LocalRunner:
                 out, err = popen.communicate(stdin, timeout)
             except subprocess.TimeoutExpired as error:
                 _stop_group(popen)
-                raise UnavailableError(
+                raise OverdueError(
                     command.argv[0],
                     f"did not finish within {timeout} s",
                     "try again, or look at its log",

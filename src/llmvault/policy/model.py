@@ -54,6 +54,10 @@ class Repository(Model):
     connections: int | None = Field(
         None, ge=1, le=64, description="parallel connections; restic's default"
     )
+    patience: Duration = Field(
+        timedelta(minutes=15),
+        description="opening or listing may take so long; then it counts as unreachable",
+    )
     object_store: ObjectStore | None = Field(
         None, description="how the bucket is set up, for s3: repositories"
     )

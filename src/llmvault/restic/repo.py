@@ -15,14 +15,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from llmvault.core.errors import PolicyError, UnavailableError, VaultError
-from llmvault.core.process import Command, Completed, Process, Runner
+from llmvault.core.process import Command, Completed, OverdueError, Process, Runner
 from llmvault.core.secrets import Secret
 from llmvault.restic import command, output
 from llmvault.restic.errors import INCOMPLETE, disk_is_full, error_for
 from llmvault.restic.output import BackupSummary, ErrorMessage, Message, RestoreSummary, Snapshot
 
 MINIMUM_VERSION = (0, 17, 1)
-_LISTING_TIMEOUT = 900.0
 _FORGET_AT_ONCE = 500
 _SNAPSHOT_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -63,8 +62,9 @@ class Repository:
         name: its name in the policy.
         url: restic's address; may hold credentials, hence never shown.
         written_ahead: whether large files may be written by :mod:`llmvault.packs`.
-        patience: seconds until it must have answered; None for as long as restic tries, which is
-            15 minutes where nobody listens.
+        patience: seconds that opening or listing may take; then it counts as unreachable.
+        answers_within: seconds until it must have answered whatever it is asked; None for as long
+            as restic tries, which is 15 minutes where nobody listens.
     """
 
     name: str
@@ -78,11 +78,12 @@ class Repository:
     written_ahead: bool = True
     connections: int | None = None
     storage_class: str | None = None
-    patience: float | None = None
+    patience: float = 900.0
+    answers_within: float | None = None
 
     def with_patience(self, seconds: float) -> Repository:
         """Return the same repository, given up on when it does not answer within some seconds."""
-        return replace(self, patience=seconds)
+        return replace(self, answers_within=seconds)
 
     def with_cache(self, cache: Path) -> Repository:
         """Return the same repository, with what restic keeps of it on this host elsewhere."""
@@ -102,7 +103,7 @@ class Repository:
         Raises:
             UnavailableError: when it is absent or unreachable, or the password is wrong.
         """
-        return self._identity(self._run(command.cat_config(), timeout=_LISTING_TIMEOUT))
+        return self._identity(self._run(command.cat_config(), timeout=self.patience))
 
     def directory(self) -> Path | None:
         """Return where the repository is, if it is a directory of this machine."""
@@ -115,7 +116,7 @@ class Repository:
         Raises:
             UnavailableError: when the repository cannot be opened.
         """
-        return self._run(command.master_key(), timeout=_LISTING_TIMEOUT).stdout
+        return self._run(command.master_key(), timeout=self.patience).stdout
 
     def remove_stale_locks(self) -> tuple[str, ...]:
         """Remove what restic left behind when it was killed; locks in use stay.
@@ -130,7 +131,7 @@ class Repository:
         before = {one: self._holder(one) for one in self._lock_ids()}
         if not before:
             return ()
-        self._run(command.unlock(), timeout=_LISTING_TIMEOUT)
+        self._run(command.unlock(), timeout=self.patience)
         gone = before.keys() - set(self._lock_ids())
         told = tuple(
             f"removed the stale lock {one[:8]} {before[one]}: that process has ended, or did not"
@@ -147,7 +148,7 @@ class Repository:
         return locks.is_dir() and not any(locks.iterdir())
 
     def _lock_ids(self) -> tuple[str, ...]:
-        done = self._run(command.list_ids("locks"), timeout=_LISTING_TIMEOUT)
+        done = self._run(command.list_ids("locks"), timeout=self.patience)
         return output.parse_ids(done.stdout)
 
     def _holder(self, lock: str) -> str:
@@ -164,7 +165,7 @@ class Repository:
         Raises:
             UnavailableError: when the repository cannot be opened.
         """
-        done = self._run(command.cat_config(), timeout=_LISTING_TIMEOUT)
+        done = self._run(command.cat_config(), timeout=self.patience)
         try:
             return str(json.loads(done.stdout)["chunker_polynomial"])
         except (ValueError, KeyError, TypeError) as error:
@@ -226,7 +227,7 @@ class Repository:
 
     def snapshots(self, tags: tuple[str, ...] = ()) -> tuple[Snapshot, ...]:
         """Return the snapshots that carry all of the tags, oldest first."""
-        done = self._run(command.snapshots(tags), timeout=_LISTING_TIMEOUT)
+        done = self._run(command.snapshots(tags), timeout=self.patience)
         try:
             return output.parse_snapshots(done.stdout)
         except (ValueError, KeyError, TypeError) as error:
@@ -238,12 +239,12 @@ class Repository:
 
     def index_ids(self) -> tuple[str, ...]:
         """Return the ids of the index files."""
-        done = self._run(command.list_ids("index"), timeout=_LISTING_TIMEOUT)
+        done = self._run(command.list_ids("index"), timeout=self.patience)
         return output.parse_ids(done.stdout)
 
     def packs_of_index(self, index: str) -> tuple[str, ...]:
         """Return the packs that an index file names."""
-        done = self._run(command.cat("index", index), timeout=_LISTING_TIMEOUT)
+        done = self._run(command.cat("index", index), timeout=self.patience)
         try:
             return output.parse_index(done.stdout)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -411,21 +412,30 @@ class Repository:
 
     def _start(self, argv: tuple[str, ...], *, cwd: Path | None = None) -> Process:
         process = self.runner.start(self._command(argv, cwd))
-        if self.patience is not None:
-            process.stop_if_silent(self.patience)
+        if self.answers_within is not None:
+            process.stop_if_silent(self.answers_within)
         return process
 
     def _demand_answer(self, process: Process) -> None:
         if process.gave_up:
-            raise UnavailableError(
-                f'repository "{self.name}"',
-                f"it did not answer within {self.patience:g} s",
-                "see that it can be reached; llmvault doctor looks at it",
-            )
+            raise self._no_answer(self.answers_within)
+
+    def _no_answer(self, seconds: float | None) -> UnavailableError:
+        return UnavailableError(
+            f'repository "{self.name}"',
+            f"it did not answer within {seconds:g} s",
+            "see whether its storage can be reached: llmvault doctor; how long is waited: its"
+            " patience",
+        )
 
     def _run(self, argv: tuple[str, ...], *, timeout: float | None = None) -> Completed:
-        limit = timeout if self.patience is None else min(self.patience, timeout or self.patience)
-        done = self.runner.run(self._command(argv, None), timeout=limit)
+        limit = timeout
+        if self.answers_within is not None:
+            limit = min(self.answers_within, timeout or self.answers_within)
+        try:
+            done = self.runner.run(self._command(argv, None), timeout=limit)
+        except OverdueError as error:
+            raise self._no_answer(limit) from error
         if done.exit_code != 0:
             errors = output.parse_errors(tuple(done.stderr.splitlines()))
             raise error_for(self.name, done.exit_code, errors)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmvault.core.clock import SystemClock
+from llmvault.core.secrets import Secret
 from llmvault.core.verdict import Verdict
+from llmvault.locks.inventory import Inventory
 from llmvault.locks.model import Extension, Lock, Objects, Terms
+from llmvault.locks.observe import ask_locks, list_objects
 from llmvault.locks.plan import batches, extended, kept_objects, plan_extension, unknown
-from llmvault.objectstore.model import LockMode, Version
+from llmvault.objectstore.model import Location, LockMode, Version
+from llmvault.objectstore.s3 import Credential
+from tests.fakes.listed_bucket import ListedBucket
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 DAY = 86_400.0
@@ -111,6 +118,25 @@ def test_after_an_extension_nothing_lapses_before_the_next(
         assert now.until >= NOW + timedelta(days=10)
         assert before is None or before <= now.until
     assert unknown(what, after) == ()
+
+
+def test_a_hundred_thousand_packs_take_a_request_each_and_none_the_next_time(
+    tmp_path: Path,
+) -> None:
+    names = tuple(f"data/{number % 256:02x}/{number:064x}" for number in range(100_000))
+    packs = frozenset(name.rpartition("/")[2] for name in names)
+    inventory = Inventory(tmp_path, "0" * 64)
+    keys = Credential("none", Secret("none"), Secret("none"))
+    for heads in (len(names), 0):
+        bucket = ListedBucket(Location("http://none", "none"), keys, SystemClock(), names=names)
+        found, known = list_objects(bucket, packs), inventory.locks()
+        asked = ask_locks(bucket, found, unknown(found, known))
+        inventory.add(asked)
+        assert bucket.requests["head_object"] == heads
+        assert bucket.requests["list_object_versions"] == 100
+        plan = plan_extension(found, known | asked, TERMS, datetime.now(UTC))
+        assert {one.name for one in plan.extend} == set(names)
+        assert plan.lapsed == plan.unlocked == plan.missing == ()
 
 
 def test_batches_hold_everything_once() -> None:
