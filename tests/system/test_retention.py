@@ -14,6 +14,7 @@ from llmvault.app import build_app
 from llmvault.app.retention import recover_retention
 from llmvault.ledger.files import LedgerFiles
 from tests.fakes.quick_repository import PASSWORD
+from tests.fakes.snapshots import point_id, point_snapshots, write_snapshots
 from tests.system.deployment import Deployment
 from tests.system.history import NOON, RULES, History, add_bulk, decisions, make_history
 
@@ -176,6 +177,49 @@ def test_a_drilled_point_outranks_a_newer_unproven_one(history: History) -> None
     assert "last-proven" in reasons(history)[oldest]
     history.drilled(history.points[1])
     assert "last-proven" in reasons(history)[history.points[1]]
+
+
+def test_every_reason_is_shown(history: History) -> None:
+    tagged = point_id(NOON - timedelta(days=20), 60)
+    write_snapshots(
+        history.deployment.repository,
+        point_snapshots(
+            tagged, NOON - timedelta(days=20), tree=history.tree(), tags=("release",), added=500
+        ),
+    )
+    history.deployment.override(
+        "retention: {standard: {minimum: 3, keep: {last: 1, monthly: null, tags: [release]}}}", "zz"
+    )
+    oldest, held, drilled, also, _, newest = history.points
+    history.drilled(drilled)
+    hold = ("hold", "add", "--recovery-point", held, "--matter", "case 5", "--why", "asked for")
+    until = (*hold, "--until", "2099-01-31", "--as", "bert")
+    assert history.run(*until).exit_code == 0
+    plan = history.run("retention", "plan")
+    found = {one["id"]: one for one in decisions(plan)}
+    rules = {name: [reason["rule"] for reason in one["reasons"]] for name, one in found.items()}
+    assert rules[newest] == ["last"]
+    assert rules[tagged] == ["tag"]
+    assert rules[drilled] == ["last-proven"]
+    assert rules[held] == ["hold"]
+    assert sum("minimum" in one for one in rules.values()) == 1
+    assert rules[oldest] == rules[also] == ["no-rule"]
+    assert found[drilled]["rank"] == "proven by a drill"
+    going = [one for one in found.values() if one["action"] == "delete"]
+    assert {one["gone_not_before"] for one in going} == {"when applied"}
+    assert plan.document["deletes"] == len(going)
+    freed = sum(one["bytes_added"] for one in going)
+    assert plan.document["bytes_freed_estimate"] == freed > 0
+
+    people = history.deployment.run("retention", "plan").stdout
+    for words in (
+        *("one that a drill proved", "has the tag release", "one of the 3 that must stay"),
+        *("case 5", "no rule keeps it", "when applied", "at least 3 sound ones", "can be gone"),
+    ):
+        assert words in people, people
+    listed = history.deployment.run("hold", "list").stdout
+    for words in ("case 5", "asked for", "bert", "2099-01-31", held):
+        assert words in listed, listed
 
 
 def test_a_rule_that_matches_nothing_or_everything_is_an_error(history: History) -> None:

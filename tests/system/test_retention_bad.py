@@ -309,6 +309,35 @@ def test_two_at_once(history: History) -> None:
     assert history.kinds().count("retention.applied") == 1
 
 
+def test_another_installation_at_work_on_the_same_repository(
+    history: History, tmp_path: Path
+) -> None:
+    other = history.copy(tmp_path / "other")
+    for one in (history, other):
+        one.deployment.override(NOBODY_BY_DATE, name="zz")
+    address = f"repositories: {{primary: {{url: {history.deployment.repository}}}}}"
+    other.deployment.override(address, name="zz-shared")
+    digest = history.approved()
+    victims = set(going(history))
+    assert other.approved() == digest, "both see the same world"
+
+    both = [one.deployment.start("retention", "apply", digest) for one in (history, other)]
+    backup = other.deployment.start("backup")
+    codes = [process.wait(120) for process in (*both, backup)]
+    assert set(codes) <= {0, 4, 5}, codes
+    assert 0 in codes[:2] or 5 in codes[:2], codes
+    for one in (history, other):
+        done = one.run("retention", "apply", digest)
+        assert done.exit_code in (0, 4), done  # done, or somebody else had done it
+    again = other.run("backup")
+    assert (again.exit_code, again.document["verdict"]) == (0, "proven"), again
+    left = history.left()
+    assert again.document["recovery_point"] in left
+    assert set(history.points) - victims <= left
+    assert not victims & left
+    assert sound(history)
+
+
 def kill_when(process: subprocess.Popen[bytes], history: History, kind: str, wait: float) -> None:
     """Kill a process some time after the ledger has an entry of a kind."""
     while process.poll() is None and kind not in history.kinds():
