@@ -8,7 +8,7 @@ import pytest
 
 from tests.ceph import Ceph
 from tests.stores import Store
-from tests.system.deployment import Deployment
+from tests.system.deployment import Completed, Deployment
 from tests.system.stored import Stored, store_deployment
 from tests.system.test_clock import SHIFTED
 
@@ -63,6 +63,31 @@ def test_a_drill_attacks_the_store_too(stored: Stored) -> None:
     done = stored.run("drill", "--json")
     assert done.exit_code == 0, done
     assert done.named("checks", "tamper:primary")["verdict"] == "proven"
+
+
+def diagnosed(done: Completed) -> dict[str, str]:
+    """Return subject -> verdict of what the doctor said."""
+    return {one["subject"].split(" ")[0]: one["verdict"] for one in done.document["diagnoses"]}
+
+
+def test_the_doctor_attacks_the_store_and_finds_drift(ceph: Ceph, stored: Stored) -> None:
+    well = diagnosed(stored.run("doctor", "--json"))
+    assert (well["bucket"], well["tamper"]) == ("proven", "proven"), well
+    Store(ceph.endpoint, ceph.owner).bucket(stored.bucket).set_lifecycle([])
+    owner = {
+        "BACKUP_ID": stored.variables["OWNER_ID"],
+        "BACKUP_KEY": stored.variables["OWNER_KEY"],
+    }
+    done = stored.run("doctor", "--json", more=owner)
+    assert done.exit_code == 1, done
+    ill = diagnosed(done)
+    assert (ill["bucket"], ill["tamper"]) == ("failed", "failed"), ill
+    planned = stored.run("policy", "plan", "--json")
+    assert planned.exit_code == 1, planned
+    (bucket,) = planned.document["buckets"]
+    assert [one["setting"] for one in bucket["differences"]] == ["lifecycle"]
+    assert stored.run("policy", "apply").exit_code == 0
+    assert stored.run("policy", "plan").exit_code == 0
 
 
 def test_locks_are_told_and_extended_on_the_real_server(stored: Stored) -> None:
