@@ -423,7 +423,7 @@ class Repository:
     def _no_answer(self, seconds: float | None) -> UnavailableError:
         return UnavailableError(
             f'repository "{self.name}"',
-            f"it did not answer within {seconds:g} s",
+            f"it did not answer within {seconds or 0:g} s",
             "see whether its storage can be reached: llmvault doctor; how long is waited: its"
             " patience",
         )
