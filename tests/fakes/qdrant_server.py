@@ -212,6 +212,11 @@ class FakeQdrant:
                 return _ok(
                     [_record(one) for one in _each(collection, "retrieve", wanted, True, True)]
                 )
+            case "POST", ["points", "delete"]:
+                gone: list[Any] = [_edge_id(one) for one in given["points"]]
+                for _, shard in collection.shards.values():
+                    shard.update(edge.UpdateOperation.delete_points(gone))
+                return _ok({"operation_id": 1, "status": "completed"})
             case "POST", ["points", "count"]:
                 exactly = edge.CountRequest(exact=given["exact"])
                 counts = [shard.count(exactly) for _, shard in collection.shards.values()]

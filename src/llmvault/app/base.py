@@ -28,7 +28,7 @@ from llmvault.recovery_points.memory import Memory
 from llmvault.restic.repo import Repository, restic_version
 from llmvault.settings import Settings, load_settings
 from llmvault.sources.interface import Source, SourcePorts
-from llmvault.sources.registry import DRIVERS, build_importer, build_source
+from llmvault.sources.registry import DRIVERS, build_importer, build_source, capabilities
 
 if TYPE_CHECKING:
     from llmvault.backup.apply import BackupPorts, HoldsSnapshots
@@ -273,7 +273,7 @@ class App:
 
         source = self.policy.sources[name]
         asked = getattr(source, "snapshot", "none") or snapshot
-        return SourceChoice(name, source.kind, source.compression, asked)
+        return SourceChoice(name, source.kind, source.compression, asked, capabilities(source.kind))
 
     def snapshots(self) -> HoldsSnapshots:
         """Return what takes filesystem snapshots; imported when a source wants one or left one."""

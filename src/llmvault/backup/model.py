@@ -17,6 +17,7 @@ class Reading:
         ignore_inode: whether size and modification time alone decide what is unchanged.
         reason: why that rule was chosen.
         snapshot: the snapshotter that the source is to be read through; ``none`` for no one.
+        can: capabilities of the source's driver, in words; one that is not there, it lacks.
     """
 
     source: str
@@ -26,6 +27,7 @@ class Reading:
     ignore_inode: bool
     reason: str
     snapshot: str = "none"
+    can: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

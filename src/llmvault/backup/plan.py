@@ -15,12 +15,13 @@ _COMPRESSION = {"hf_cache": "off", "model_dir": "off", "ollama": "off"}
 
 @dataclass(frozen=True, slots=True)
 class SourceChoice:
-    """What the policy says of one source, as far as reading it goes."""
+    """What the policy says of one source, as far as reading it goes, and what its driver can do."""
 
     name: str
     kind: str
     compression: str | None
     snapshot: str = "none"
+    can: tuple[str, ...] = ()
 
 
 def plan_backup(
@@ -41,6 +42,7 @@ def plan_backup(
             ignore_inode=False,
             reason=_reason(source.name, last),
             snapshot=source.snapshot,
+            can=source.can,
         )
         for source in sources
     )

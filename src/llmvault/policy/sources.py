@@ -268,7 +268,7 @@ class LancedbSource(StoreBase):
     key: str = Field("id", description="the column that names a row; its position where absent")
 
 
-class FaissSource(SourceBase):
+class FaissSource(StoreBase):
     """A directory with FAISS indexes and what belongs to them: id maps, docstores."""
 
     kind: Literal["faiss"] = Field(description="FAISS indexes with their id maps and docstores")
@@ -279,7 +279,11 @@ class FaissSource(SourceBase):
     id_maps: dict[str, str] = Field(
         {}, description="index file -> JSON file with one id per vector (a list, or position: id)"
     )
-    sample: int = Field(16, ge=1, le=1000, description="vectors per index kept in the manifest")
+    docstores: dict[str, str] = Field(
+        {},
+        description="index file -> what is kept for each id: a JSON file (id: text or object), or "
+        "a SQLite file whose only table has the id as its key (FILE#TABLE where it has several)",
+    )
 
 
 class SearchServer(Model):

@@ -1,8 +1,8 @@
 """What a source driver does: look, capture, check what came back, and (some) answer questions.
 
 A driver implements :class:`Source` and whichever capabilities it has; a driver without a capability
-lacks the methods, and plans say so. Drivers never write to what they protect and never import each
-other. Every driver passes ``tests/contract/source.py``.
+lacks the methods, and plans say so. Drivers never write to what they protect, but for
+:meth:`Erases.erase`, and never import each other. Every driver passes ``tests/contract/source.py``.
 
 The life of a capture:
 
@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from llmvault.core.clock import Clock
 from llmvault.core.process import Runner
 from llmvault.core.secrets import SecretResolver
-from llmvault.core.verdict import Check
+from llmvault.core.verdict import Check, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,4 +385,146 @@ class ImportsRecords(Protocol):
 
         Raises:
             RefusedError: when it is not empty or is the live source; nothing was written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Points that are to be deleted; their ids and subjects show in no message.
+
+    Attributes:
+        collection: empty for every collection of the store.
+        ids: of points of that collection.
+        subjects: values of the source's ``subject_field``.
+    """
+
+    collection: str = ""
+    ids: frozenset[str] = field(default=frozenset(), repr=False)
+    subjects: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was deleted from a live store, and what was done so that its bytes go too.
+
+    Attributes:
+        deleted: collection -> number of points that are no longer there.
+        steps: what was run, in order, in words.
+        pending: why bytes may still lie there (what was not permitted, what pins an old version,
+            other copies that the store keeps), in words. Empty where nothing is known to.
+    """
+
+    deleted: Mapping[str, int]
+    steps: tuple[str, ...]
+    pending: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Erases(Protocol):
+    """Capability: points are deleted from the live store, and then its files hold them no longer.
+
+    That a store says so proves nothing: see :class:`ProbesResidue`.
+    """
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Delete points by the store's own means, then what it takes for their bytes to go.
+
+        Running it again is harmless. `scratch` is a private directory for copies.
+
+        Raises:
+            RefusedError: when the store is such that it cannot be done safely (another program
+                has it open, a table has no key); nothing was changed.
+            PolicyError: when subjects are given and the policy names no ``subject_field``.
+            UnavailableError: when a collection is not there, or the store fails; what was deleted
+                by then stays so.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Values that are looked for; they show in no message.
+
+    Attributes:
+        texts: at least 6 bytes each, or a file that has them by chance would be taken for a trace.
+        vectors: float32 values, little endian, as the store gives them back; at least 16 bytes.
+    """
+
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    vectors: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.texts or self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A place where some of the values were seen.
+
+    Attributes:
+        layer: ``answers`` (the store gives them out), ``files`` (they are in the bytes of its
+            files, or in what the files' own format gives when read without the store).
+        where: a collection's points, or a file.
+        texts, vectors: the numbers of those seen, in the order in which they were given.
+    """
+
+    layer: str
+    where: str
+    texts: frozenset[int]
+    vectors: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """Where values were seen.
+
+    Attributes:
+        found: of those that should be gone.
+        seen: of the control, which is still there.
+        unread: what could not be looked at, and why.
+    """
+
+    wanted: Sought
+    control: Sought
+    found: tuple[Trace, ...] = ()
+    seen: tuple[Trace, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    def judged(self) -> tuple[Verdict, str]:
+        """Return whether the values are gone, with the reason."""
+        if self.found:
+            places = ", ".join(dict.fromkeys(one.where for one in self.found))
+            return Verdict.FAILED, f"values that should be gone are in: {places}"
+        if not self.wanted or not self.control:
+            return Verdict.UNPROVEN, "nothing was looked for, or no control along with it"
+        if self.unread:
+            return Verdict.UNPROVEN, "; ".join(self.unread)
+        for layer in ("answers", "files"):
+            if missing := self._unseen(layer):
+                detail = f"{missing} that are still there cannot be seen in its {layer} either"
+                return Verdict.UNPROVEN, detail
+        return Verdict.PROVEN, "neither its answers nor its files hold any of the values"
+
+    def _unseen(self, layer: str) -> str:
+        traces = [one for one in self.seen if one.layer == layer]
+        texts = frozenset[int]().union(*(one.texts for one in traces))
+        vectors = frozenset[int]().union(*(one.vectors for one in traces))
+        # the pages of a file may cut some in two
+        if 2 * len(texts) < len(self.control.texts):
+            return "texts"
+        if 2 * len(vectors) < len(self.control.vectors):
+            return "vectors"
+        return ""
+
+
+@runtime_checkable
+class ProbesResidue(Protocol):
+    """Capability: values are looked for in what the live store answers and in its files."""
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look for values that should be gone, and for others that are still there.
+
+        Changes nothing. `scratch` is a private directory for copies.
+
+        Raises:
+            UnavailableError: when the store cannot be read.
         """

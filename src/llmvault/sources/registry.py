@@ -7,7 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from llmvault.core.errors import PolicyError
-from llmvault.sources.interface import ImportsRecords, Source, SourcePorts
+from llmvault.sources.interface import (
+    Erases,
+    ExportsRecords,
+    ImportsRecords,
+    Loads,
+    Opens,
+    ProbesResidue,
+    Source,
+    SourcePorts,
+)
 
 if TYPE_CHECKING:
     from llmvault.policy.sources import Source as SourceConfig
@@ -39,12 +48,31 @@ IMPORTERS: Mapping[str, tuple[str, str]] = {
     "qdrant": ("llmvault.sources.qdrant.importing", "QdrantImporter"),
     "milvus": ("llmvault.sources.milvus.importing", "MilvusImporter"),
     "postgres": ("llmvault.sources.postgres.importing", "PostgresImporter"),
+    "faiss": ("llmvault.sources.faiss.importing", "FaissImporter"),
 }
 """Every kind of store that can be made of records, and what makes it: ``Importer(ports)``."""
 
 
 class _Driver(Protocol):
     def __call__(self, name: str, config: SourceConfig, ports: SourcePorts) -> Source: ...
+
+
+CAPABILITIES: Mapping[str, type] = {
+    "opens": Opens,
+    "loads": Loads,
+    "exports records": ExportsRecords,
+    "imports records": ImportsRecords,
+    "erases": Erases,
+    "probes residue": ProbesResidue,
+}
+"""What a driver of a store may be able to do, in the words of plans and README."""
+
+
+def capabilities(kind: str) -> tuple[str, ...]:
+    """Return which of the capabilities drivers of a kind have."""
+    module, driver = DRIVERS[kind]
+    made = getattr(import_module(module), driver)
+    return tuple(word for word, protocol in CAPABILITIES.items() if issubclass(made, protocol))
 
 
 def build_source(name: str, config: SourceConfig, ports: SourcePorts) -> Source:

@@ -93,8 +93,8 @@ def show_plans(output: Output, plans: Sequence[BackupPlan]) -> int:
     for plan in plans:
         output.show_table(
             f"Plan {plan.plan} would write to {', '.join(plan.repositories)}",
-            ("source", "kind", "compression", "how"),
-            [(r.source, r.kind, r.compression, _how(r)) for r in plan.readings],
+            ("source", "kind", "compression", "how", "can"),
+            [(r.source, r.kind, r.compression, _how(r), ", ".join(r.can)) for r in plan.readings],
         )
     return 0
 
@@ -117,6 +117,7 @@ def _plan_json(plan: BackupPlan) -> dict[str, Any]:
                 "parents": dict(reading.parents),
                 "reason": reading.reason,
                 "snapshot": reading.snapshot,
+                "can": list(reading.can),
             }
             for reading in plan.readings
         ],

@@ -9,12 +9,13 @@ from pathlib import Path
 from shutil import rmtree
 from urllib.parse import urlsplit
 
-from llmvault.core.errors import PolicyError, RefusedError
+from llmvault.core.errors import RefusedError
 from llmvault.core.secrets import Secret
 from llmvault.sources.chroma.client import open_server
 from llmvault.sources.chroma.engine import engine_on
 from llmvault.sources.chroma.points import ChromaPoints, undone_on_error
 from llmvault.sources.interface import RecordsTarget, SourcePorts
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.points import ServedPoints
 
 _SAMPLE = 16
@@ -48,7 +49,7 @@ class ChromaImporter:
             RefusedError: when the directory is not empty.
         """
         if urlsplit(address).scheme in ("http", "https"):
-            url = plain_url(address)
+            url = plain_url(address, "the Chroma server")
             with (
                 open_server(url, self._token, sample=_SAMPLE) as store,
                 undone_on_error(ChromaPoints(store, at_one_moment=False)) as target,
@@ -87,19 +88,3 @@ def refuse_used_directory(target: Path) -> None:
         raise RefusedError(
             f"target {target}", "it is not an empty directory", "give a new directory"
         )
-
-
-def plain_url(url: str) -> str:
-    """Return a URL that holds no credentials.
-
-    Raises:
-        PolicyError: when it holds some; it is not repeated.
-    """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.query or parts.scheme not in ("http", "https"):
-        raise PolicyError(
-            "address of a Chroma server",
-            "it is no plain http:// or https:// URL, or holds credentials",
-            "give http://host:port, and the token by reference",
-        )
-    return url.rstrip("/")

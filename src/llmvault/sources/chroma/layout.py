@@ -8,8 +8,10 @@ segment that was ever saved is a directory named by its id. The tables are those
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import struct
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -209,6 +211,24 @@ def _left_out(store: Path, name: str) -> Finding:
         detail = "the index of a deleted collection still lies there; it is left out"
         return Finding("index-orphaned", name, detail, "warning")
     return Finding("left-out", name, "it does not belong to the store; it is left out", "warning")
+
+
+def carry_others(live: Path, fresh: Path) -> None:
+    """Copy what lies in a persist directory and is no part of the store into another one."""
+    for path in live.iterdir():
+        if path.name in _SIDE_FILES or (path / ID_MAP).is_file() or _is_segment(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, fresh / path.name, symlinks=True)
+        else:
+            shutil.copy2(path, fresh / path.name, follow_symlinks=False)
+
+
+def _is_segment(path: Path) -> bool:
+    try:
+        return path.is_dir() and str(uuid.UUID(path.name)) == path.name
+    except ValueError:
+        return False
 
 
 def index_fault(directory: Path) -> str:

@@ -87,6 +87,11 @@ class OpenCollection:
         rows = zip(*(columns[name] for name in ("ids", *_COLUMNS)), strict=True)
         return tuple(_record(row) for row in rows)
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Delete records."""
+        for start in range(0, len(ids), _RECORDS_A_PAGE):
+            self.handle.delete(ids=list(ids[start : start + _RECORDS_A_PAGE]))
+
     def add(self, records: Sequence[Record]) -> None:
         """Add records that are not there yet."""
         from chromadb.api.types import deserialize_metadata

@@ -19,10 +19,11 @@ from llmvault.sources.chroma import checks
 from llmvault.sources.chroma.client import open_server, server_version
 from llmvault.sources.chroma.directory import DirectoryCopy, clone_tree, copy_store
 from llmvault.sources.chroma.engine import engine_on
-from llmvault.sources.chroma.importing import ChromaImporter, plain_url, refuse_used_directory
+from llmvault.sources.chroma.importing import ChromaImporter, refuse_used_directory
 from llmvault.sources.chroma.layout import (
     DATABASE,
     Layout,
+    carry_others,
     collection_findings,
     index_findings,
     read_layout,
@@ -35,16 +36,29 @@ from llmvault.sources.chroma.records import Database, collection_facts
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
     RecordsTarget,
     RecordsView,
+    Sought,
     SourcePorts,
     TreeCapture,
 )
+from llmvault.sources.stores.address import plain_url
+from llmvault.sources.stores.erasing import (
+    Going,
+    Remaking,
+    erase_by_remaking,
+    going,
+    ids_going,
+)
 from llmvault.sources.stores.points import ServedPoints
 from llmvault.sources.stores.process import StoreProcess
+from llmvault.sources.stores.residue import ResidueSearch
 
 _ATTEMPTS = 2
 
@@ -80,7 +94,7 @@ class ChromaStore:
         self.name = name
         self._config = config
         self._ports = ports
-        self._url = plain_url(config.url) if config.url is not None else ""
+        self._url = plain_url(config.url, f'source "{name}"') if config.url is not None else ""
 
     def location(self) -> str:
         """Return the directory, or the server's address."""
@@ -209,7 +223,7 @@ class ChromaStore:
             root = Path(private) / "store"
             with self._brought_up(restored, root) as engine:
                 engine.describe()  # in a process of its own: a damaged index crashes the engine
-            return self._load_into_server(root, plain_url(address))
+            return self._load_into_server(root, plain_url(address, "the target"))
 
     def _load_into_server(self, root: Path, url: str) -> tuple[CollectionFacts, ...]:
         with reading(root, immutable=True) as connection:
@@ -259,6 +273,45 @@ class ChromaStore:
             self._refuse_directory(Path(address))
         with ChromaImporter(self._ports, self._token()).target(address) as target:
             yield target
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Make the directory anew without the points; delete them from a server.
+
+        ``chroma vacuum`` leaves deleted vectors in the index, and ``delete_collection`` leaves the
+        index's files, so only a new directory holds none of them.
+        """
+        chosen = going(self.name, doomed, self._config.subject_field)
+        if self._config.path is None:
+            return self._erase_from_server(chosen)
+        how = Remaking(
+            live=self._config.path,
+            thing=f"Chroma store {self._config.path}",
+            reading=self.reading_records,
+            making=ChromaImporter(self._ports).target,
+            carry=carry_others,
+        )
+        return erase_by_remaking(how, chosen, scratch)
+
+    def _erase_from_server(self, chosen: Going) -> Erased:
+        with self._server() as store, engine_errors(f"Chroma server {self.location()}"):
+            ids = ids_going(ChromaPoints(store, at_one_moment=False), chosen)
+            for collection in store.collections():
+                collection.forget(ids.get(collection.header.qualified_name, ()))
+        pending = "its index and database keep deleted records: stop the server and erase from its "
+        pending += "directory"
+        deleted = {name: len(some) for name, some in ids.items()}
+        return Erased(deleted, ("deleted by the server",), (pending,))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every record, and every byte of the directory."""
+        search = ResidueSearch(wanted, control)
+        with self.reading_records(scratch) as view:
+            search.points(view)
+        if self._config.path is None:
+            search.unread("its files are the server's, and not looked at")
+        else:
+            search.tree(self._config.path)
+        return search.report()
 
     @contextmanager
     def _server(self) -> Iterator[OpenChroma]:

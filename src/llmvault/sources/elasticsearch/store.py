@@ -29,8 +29,9 @@ from llmvault.sources.interface import (
     SourcePorts,
     TreeCapture,
 )
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.files import hand_over, place_tree, refuse_place
-from llmvault.sources.stores.http import Access, plain_url, store_api, target_with_location
+from llmvault.sources.stores.http import Access, store_api, target_with_location
 from llmvault.sources.stores.samples import changed_findings, presence_findings
 from llmvault.sources.walk import existing_root
 

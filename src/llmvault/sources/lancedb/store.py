@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,20 +14,26 @@ from llmvault.policy.sources import LancedbSource
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
     RecordsTarget,
     RecordsView,
+    Sought,
     SourcePorts,
     TreeCapture,
 )
 from llmvault.sources.lancedb.directory import copy_tables, table_names
 from llmvault.sources.lancedb.importing import WORKER, LanceImporter
 from llmvault.sources.stores.checks import compare_exactly, findings_check
+from llmvault.sources.stores.erasing import going, ids_going
 from llmvault.sources.stores.files import copying, place_tree, refuse_address, refuse_place
 from llmvault.sources.stores.points import ServedPoints
 from llmvault.sources.stores.process import StoreProcess, store_process
+from llmvault.sources.stores.residue import ResidueSearch
 from llmvault.sources.stores.samples import presence_findings
 
 
@@ -131,6 +137,38 @@ class LanceDatabase:
     def target(self, address: str) -> AbstractContextManager[RecordsTarget]:
         """Open a new directory."""
         return self._importer().target(address)
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Delete rows, compact what is left, and remove every older version.
+
+        Who reads an older version meanwhile loses it. A tag keeps the version it names.
+        """
+        chosen = going(self.name, doomed, self._config.subject_field)
+        with self.reading_records(scratch) as view:
+            ids = ids_going(view, chosen)
+            concerned = [one.name for one in view.record_sets() if chosen.concerns(one.name)]
+        with self._open(self._config.path) as store:
+            deleted = store.ask("forget", given=ids)
+            done = store.ask("purge", names=concerned)
+        return Erased(deleted, tuple(done["steps"]), tuple(done["pending"]))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every row of every version, and every byte of the directory.
+
+        Lance's files are compressed in part, so each version is read by Lance as well.
+        """
+        search = ResidueSearch(wanted, control)
+        with self.reading_records(scratch) as view:
+            search.points(view)
+        with self._open(self._config.path) as store:
+            points = ServedPoints(store, at_one_moment=True)
+            for name, versions in store.ask("versions").items():
+                for version in versions:
+                    store.ask("go_to", name=name, version=version)
+                    where = f"version {version} of {name}"
+                    search.given(where, points.points(name), layer="files")
+        search.tree(self._config.path)
+        return search.report()
 
     def _importer(self) -> LanceImporter:
         return LanceImporter(self._ports, self._config.path, self._config.key)

@@ -19,6 +19,7 @@ from typing import Any, cast
 from llmvault.core.errors import IntegrityError, UnavailableError
 from llmvault.sources.interface import CollectionFacts, Finding, Observation
 from llmvault.sources.lancedb.directory import TAG_PREFIX, table_names
+from llmvault.sources.lancedb.erasing import forget, go_to, purge, versions_of
 from llmvault.sources.lancedb.points import LancePoints, made_distance
 from llmvault.sources.stores.points_worker import point_questions
 from llmvault.sources.stores.samples import VectorTally, float32_bytes, record_digest
@@ -48,7 +49,7 @@ class OpenDatabase:
 
     def __init__(self, connection: Any, path: Path, sample: int, key: str) -> None:  # noqa: ANN401
         self._connection = connection
-        self._path = path
+        self.path = path
         self._sample = sample
         self._key = key
         self._tables: dict[str, Any] = {}
@@ -59,7 +60,7 @@ class OpenDatabase:
         collections: list[CollectionFacts] = []
         findings: list[Finding] = []
         versions = {}
-        for name in table_names(self._path):
+        for name in table_names(self.path):
             with engine_errors(f"LanceDB table {name}"):
                 table = self.table(name)
                 versions[name] = int(table.version)
@@ -152,7 +153,7 @@ class OpenDatabase:
     def search(self, collection: str, vector: tuple[float, ...], k: int) -> tuple[str, ...]:
         """Return the keys of the k nearest rows, compared one by one: no index is used."""
         name, _, column = collection.rpartition(".")
-        if name not in table_names(self._path):
+        if name not in table_names(self.path):
             raise UnavailableError(
                 f"collection {collection}",
                 "the database has no such table",
@@ -170,7 +171,7 @@ class OpenDatabase:
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the tables."""
-        return table_names(self._path)
+        return table_names(self.path)
 
     def make(self, name: str, schema: Any) -> None:  # noqa: ANN401
         """Make an empty table."""
@@ -188,8 +189,8 @@ class OpenDatabase:
         """
         self.unpin()
         pinned = {}
-        for name in table_names(self._path):
-            with _tagging(self._path):
+        for name in table_names(self.path):
+            with _tagging(self.path):
                 table = self.table(name)
                 table.checkout_latest()
                 version = int(table.version)
@@ -199,8 +200,8 @@ class OpenDatabase:
 
     def unpin(self) -> None:
         """Remove our tags, those of a killed run too."""
-        for name in table_names(self._path):
-            with _tagging(self._path):
+        for name in table_names(self.path):
+            with _tagging(self.path):
                 table = self.table(name)
                 for tag in list(table.tags.list()):
                     if tag.startswith(TAG_PREFIX):
@@ -250,5 +251,15 @@ def _unpin(store: OpenDatabase) -> None:
     store.unpin()
 
 
+QUESTIONS = {
+    **point_questions(),
+    "pin": _pin,
+    "unpin": _unpin,
+    "forget": forget,
+    "purge": purge,
+    "versions": versions_of,
+    "go_to": go_to,
+}
+
 if __name__ == "__main__":
-    serve(open_database, {**point_questions(), "pin": _pin, "unpin": _unpin})
+    serve(open_database, QUESTIONS)

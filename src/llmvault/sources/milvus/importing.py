@@ -9,11 +9,12 @@ from pathlib import Path
 from shutil import rmtree
 from urllib.parse import urlsplit
 
-from llmvault.core.errors import PolicyError, RefusedError
+from llmvault.core.errors import RefusedError
 from llmvault.core.process import Runner
 from llmvault.core.secrets import Secret
 from llmvault.sources.interface import RecordsTarget, SourcePorts
 from llmvault.sources.milvus.points import MilvusPoints, undone_on_error
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.files import refuse_place
 from llmvault.sources.stores.process import StoreProcess, store_process
 
@@ -52,7 +53,7 @@ class MilvusImporter:
             RefusedError: when the directory is not new.
         """
         if urlsplit(address).scheme in ("http", "https"):
-            url = plain_url(address)
+            url = plain_url(address, "the Milvus server")
             with (
                 open_milvus(self._ports.runner, url, self._token, self._database) as client,
                 undone_on_error(MilvusPoints(client, at_one_moment=False)) as target,
@@ -103,19 +104,3 @@ def open_milvus(
     }
     with store_process(runner, _WORKER, f"Milvus {address}", opening) as client:
         yield client
-
-
-def plain_url(url: str) -> str:
-    """Return a URL that holds no credentials.
-
-    Raises:
-        PolicyError: when it holds some; it is not repeated.
-    """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.query or parts.scheme not in ("http", "https"):
-        raise PolicyError(
-            "address of a Milvus server",
-            "it is no plain http:// or https:// URL, or holds credentials",
-            "give http://host:port, and the token by reference",
-        )
-    return url.rstrip("/")

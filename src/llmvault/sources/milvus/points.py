@@ -135,6 +135,12 @@ class MilvusPoints:
         if batch:
             self._client.ask("put", name=name, points=batch)
 
+    def forget(self, name: str, ids: Sequence[str]) -> None:
+        """Delete entities of a live server."""
+        for place in range(0, len(ids), _IDS_A_FETCH):
+            some = list(ids[place : place + _IDS_A_FETCH])
+            self._client.ask("forget", name=name, ids=some)
+
     def kept_form(self, name: str, point: Point) -> Point:
         """Return a point as Milvus keeps it."""
         foreign = self._foreign.get(name)

@@ -18,11 +18,15 @@ from llmvault.policy.sources import MilvusSource
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
     RecordsTarget,
     RecordsView,
+    Sought,
     SourcePorts,
     TreeCapture,
 )
@@ -31,11 +35,20 @@ from llmvault.sources.milvus.importing import (
     MilvusImporter,
     lite_directory,
     open_milvus,
-    plain_url,
 )
 from llmvault.sources.milvus.points import MilvusPoints
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.checks import compare_exactly, findings_check
+from llmvault.sources.stores.erasing import (
+    Going,
+    Remaking,
+    erase_by_remaking,
+    going,
+    ids_going,
+)
 from llmvault.sources.stores.files import clone_tree, copying, place_tree, refuse_place
+from llmvault.sources.stores.parquet import parquet_points
+from llmvault.sources.stores.residue import ResidueSearch
 from llmvault.sources.stores.samples import presence_findings
 from llmvault.sources.stores.settled import copy_settled, copy_still
 
@@ -74,7 +87,7 @@ class MilvusStore:
         self.name = name
         self._config = config
         self._ports = ports
-        self._url = plain_url(config.url) if config.url is not None else ""
+        self._url = plain_url(config.url, f'source "{name}"') if config.url is not None else ""
 
     def location(self) -> str:
         """Return the directory, or the server's address."""
@@ -251,11 +264,55 @@ class MilvusStore:
         """Open a new directory, or a server with the source's token."""
         if urlsplit(address).scheme not in ("http", "https"):
             refuse_place(lite_directory(address), self._config.path, directory=True)
-        elif plain_url(address) == self._url:
+        elif plain_url(address, "the target") == self._url:
             raise RefusedError(f"target {address}", "it is the live store", "give a fresh server")
         importer = MilvusImporter(self._ports, self._token(), self._config.database)
         with importer.target(address) as target:
             yield target
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Make the directory anew without the entities; delete them from a server.
+
+        milvus-lite's ``compact`` says that it succeeded and does nothing.
+        """
+        chosen = going(self.name, doomed, self._config.subject_field)
+        path = self._config.path
+        if path is None:
+            return self._erase_from_server(chosen)
+        how = Remaking(
+            live=path,
+            thing=self._thing(),
+            reading=self.reading_records,
+            making=MilvusImporter(self._ports).target,
+        )
+        return erase_by_remaking(how, chosen, scratch)
+
+    def _erase_from_server(self, chosen: Going) -> Erased:
+        with self._server() as points:
+            ids = ids_going(points, chosen)
+            for name, some in ids.items():
+                points.forget(name, some)
+        pending = "the server keeps deleted entities until it compacts and collects garbage; to be "
+        pending += "sure, make the collection anew and drop this one"
+        deleted = {name: len(some) for name, some in ids.items()}
+        return Erased(deleted, ("deleted by the server",), (pending,))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every entity, every byte of the directory, and what its Parquet files hold.
+
+        They are compressed, and hold deleted entities until they are replaced.
+        """
+        search = ResidueSearch(wanted, control)
+        with self.reading_records(scratch) as view:
+            search.points(view)
+        path = self._config.path
+        if path is None:
+            search.unread("its files are the server's, and not looked at")
+            return search.report()
+        search.tree(path)
+        for file in sorted(path.rglob("*.parquet")):
+            search.given(file.relative_to(path).as_posix(), parquet_points(file), layer="files")
+        return search.report()
 
     @contextmanager
     def _server(self) -> Iterator[MilvusPoints]:

@@ -5,7 +5,7 @@
 Speaks as :mod:`llmvault.sources.stores.worker` says; opened with ``address`` (a directory of
 milvus-lite, or a URL), ``token`` and ``database``. Further questions: ``collections``, ``count``,
 ``begin`` and ``rows`` (every entity in the order of its key), ``some``, ``nearest``, ``create``,
-``put``, ``settle``, ``drop``, ``version``.
+``put``, ``forget``, ``settle``, ``drop``, ``version``.
 """
 
 from __future__ import annotations
@@ -244,6 +244,13 @@ class OpenMilvus:
         with _errors(f"collection {name}"):
             self._client.insert(name, rows)
 
+    def forget(self, name: str, ids: Sequence[str]) -> None:
+        """Delete entities."""
+        definition = self._definition(name)
+        with self._loaded(name):
+            self._client.delete(name, ids=[own_id(one, definition) for one in ids])
+            self._client.flush(name)
+
     def settle(self, name: str) -> None:
         """Write everything to disk, and have it loaded."""
         with _errors(f"collection {name}"):
@@ -343,6 +350,7 @@ QUESTIONS = {
         "nearest",
         "create",
         "put",
+        "forget",
         "settle",
         "drop",
     )

@@ -7,17 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from llmvault.core.errors import IntegrityError, VaultError
+from llmvault.core.errors import IntegrityError, RefusedError, VaultError
 from llmvault.core.verdict import Check, Verdict
 from llmvault.policy.sources import PostgresSource
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
     RecordsTarget,
     RecordsView,
+    Sought,
     SourcePorts,
     StreamCapture,
 )
@@ -38,10 +42,13 @@ from llmvault.sources.postgres.connection import (
     snapshot,
     value,
 )
+from llmvault.sources.postgres.erasing import log_is_compressed, purge, server_files
 from llmvault.sources.postgres.facts import OpenDatabase, read_roles, read_versions, server_major
 from llmvault.sources.postgres.importing import PostgresImporter, refuse_occupied
 from llmvault.sources.postgres.points import PostgresPoints
 from llmvault.sources.postgres.programs import Programs, find_programs
+from llmvault.sources.stores.erasing import going, ids_going
+from llmvault.sources.stores.residue import ResidueSearch
 
 _DATABASE = "restored"
 
@@ -216,6 +223,44 @@ class PostgresDatabase:
         """Open an existing, empty database."""
         with self._importer().target(address) as target:
             yield target
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Delete rows in one transaction, then write tables, statistics and log anew.
+
+        ``VACUUM FULL`` locks each table while it is copied, which takes its space once more.
+        """
+        chosen = going(self.name, doomed, self._config.subject_field)
+        with connected(self._address()) as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            points = PostgresPoints(connection, wanted=self._config.vector_tables)
+            ids = ids_going(points, chosen)
+            deleted = {name: points.forget(name, some) for name, some in ids.items()}
+            tables = [
+                points.quoted_name(one.name)
+                for one in points.record_sets()
+                if chosen.concerns(one.name)
+            ]
+            connection.execute("COMMIT")
+            steps, pending = purge(connection, tables)
+        return Erased(deleted, tuple(steps), tuple(pending))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every row, and every byte of the database's files and the server's log.
+
+        They are read through the server, as they lie on its disk since the last checkpoint.
+        """
+        search = ResidueSearch(wanted, control)
+        with snapshot(self._address()) as connection:
+            search.points(PostgresPoints(connection, wanted=self._config.vector_tables))
+        with connected(self._address()) as connection:
+            try:
+                for name, content in server_files(connection):
+                    search.bytes(name, content)
+            except RefusedError as error:
+                search.unread(f"{error}; {error.next_step}")
+            if log_is_compressed(connection):
+                search.unread("wal_compression is on: pages in its write-ahead log are not seen")
+        return search.report()
 
     def _importer(self) -> PostgresImporter:
         return PostgresImporter(self._ports, self._config.binaries, self._config.vector_tables)

@@ -18,6 +18,7 @@ from llmvault.core.canonical import canonical_bytes
 from llmvault.core.errors import IntegrityError, RefusedError, UnavailableError, UnprovenError
 from llmvault.sources.interface import Point, RecordSet, VectorField
 from llmvault.sources.postgres.connection import Connection, database_errors, value
+from llmvault.sources.postgres.erasing import delete_rows
 from llmvault.sources.postgres.facts import OpenDatabase, Table, read_tables
 from llmvault.sources.records.rows import from_json, to_json
 
@@ -218,6 +219,26 @@ class PostgresPoints:
             _select(readable, ordered=False), sql.Literal(list(ids))
         )
         yield from self._read(readable, chosen)
+
+    def forget(self, name: str, ids: Sequence[str]) -> int:
+        """Delete rows of a live database; return how many went.
+
+        Raises:
+            RefusedError: when the role may not, or other tables refer to them.
+        """
+        from psycopg import sql
+
+        table = self._table(name).table
+        query = sql.SQL(
+            "DELETE FROM ONLY {table} WHERE ctid = ANY (ARRAY(SELECT s.place FROM "
+            "(SELECT r.ctid AS place, {identity} AS llmvault_id FROM ONLY {table} AS r) AS s "
+            "WHERE s.llmvault_id = ANY (%s::text[])))"
+        ).format(table=_name(table), identity=_identity(table))
+        return delete_rows(self._connection, query, table.label, ids)
+
+    def quoted_name(self, name: str) -> str:
+        """Return a table's name as SQL writes it."""
+        return _regclass(self._table(name).table)
 
     def _read(self, readable: _Readable, query: sql.Composed) -> Iterator[Point]:
         from psycopg import sql

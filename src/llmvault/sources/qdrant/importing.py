@@ -13,7 +13,8 @@ from llmvault.core.secrets import Secret
 from llmvault.sources.interface import RecordsTarget, SourcePorts
 from llmvault.sources.qdrant.embedded import embedded_engine
 from llmvault.sources.qdrant.points import QdrantPoints, undone_on_error
-from llmvault.sources.qdrant.server import open_server, plain_url
+from llmvault.sources.qdrant.server import open_server
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.files import refuse_place
 
 
@@ -48,7 +49,7 @@ class QdrantImporter:
         """
         if urlsplit(address).scheme in ("http", "https"):
             with (
-                open_server(plain_url(address), self._token) as server,
+                open_server(plain_url(address, "the Qdrant server"), self._token) as server,
                 undone_on_error(QdrantPoints(server, at_one_moment=False)) as target,
             ):
                 yield target

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from llmvault.core.errors import (
     IntegrityError,
-    PolicyError,
     RefusedError,
     UnavailableError,
     UnprovenError,
@@ -40,6 +39,7 @@ _CONNECT_SECONDS = 10.0
 _REQUEST_SECONDS = 120.0
 _SNAPSHOT_SECONDS = 3600.0
 _CHUNK = 1 << 20
+_IDS_A_DELETION = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,12 @@ class QdrantServer:
         body = {"points": [point_as_json(one) for one in points]}
         self._result("PUT", f"{_collection(name)}/points?wait=true", body)
 
+    def forget(self, name: str, ids: Sequence[str]) -> None:
+        """Delete points, and wait until that is done."""
+        for start in range(0, len(ids), _IDS_A_DELETION):
+            body = {"points": [own_id(one) for one in ids[start : start + _IDS_A_DELETION]]}
+            self._result("POST", f"{_collection(name)}/points/delete?wait=true", body)
+
     def settle(self, name: str) -> None:
         """Do nothing: what was waited for can be read, and searched without an index."""
 
@@ -339,22 +345,6 @@ def open_server(url: str, token: Secret | None) -> Iterator[QdrantServer]:
         server = QdrantServer(client, url)
         server.version()
         yield server
-
-
-def plain_url(url: str) -> str:
-    """Return a URL that holds no credentials.
-
-    Raises:
-        PolicyError: when it holds some; it is not repeated.
-    """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.query or parts.scheme not in ("http", "https"):
-        raise PolicyError(
-            "address of a Qdrant server",
-            "it is no plain http:// or https:// URL, or holds credentials",
-            "give http://host:port, and the token by reference",
-        )
-    return url.rstrip("/")
 
 
 def version_numbers(stated: str) -> tuple[int, int] | None:

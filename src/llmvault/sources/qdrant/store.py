@@ -24,11 +24,15 @@ from llmvault.policy.sources import QdrantSource
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
     RecordsTarget,
     RecordsView,
+    Sought,
     SourcePorts,
     TreeCapture,
 )
@@ -39,7 +43,6 @@ from llmvault.sources.qdrant.points import QdrantPoints
 from llmvault.sources.qdrant.server import (
     QdrantServer,
     open_server,
-    plain_url,
     refuse_other_version,
 )
 from llmvault.sources.qdrant.shards import find_shards, shard_directory
@@ -52,8 +55,18 @@ from llmvault.sources.qdrant.snapshots import (
     read_index,
     take,
 )
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.checks import compare_exactly, findings_check
+from llmvault.sources.stores.erasing import (
+    Going,
+    Remaking,
+    erase_by_remaking,
+    going,
+    ids_going,
+    mend,
+)
 from llmvault.sources.stores.files import clone_tree, copying, place_tree, refuse_place
+from llmvault.sources.stores.residue import ResidueSearch
 from llmvault.sources.stores.samples import presence_findings
 from llmvault.sources.stores.settled import copy_settled, copy_still
 
@@ -84,7 +97,7 @@ class QdrantStore:
         self._config = config
         self._ports = ports
         nodes = () if config.url is None else (config.url, *config.nodes)
-        self._urls = tuple(map(plain_url, nodes))
+        self._urls = tuple(plain_url(one, f'source "{name}"') for one in nodes)
         keep = None if ports.keep is None else ports.keep / f"{name}.snapshots.json"
         self._journal = Journal(keep)
 
@@ -317,7 +330,9 @@ class QdrantStore:
                 "give a server's URL for snapshots, a directory for shards, or capture records",
             )
         if to_server:
-            return self._load_snapshots(restored, [plain_url(one) for one in address.split(",")])
+            return self._load_snapshots(
+                restored, [plain_url(one, "the target") for one in address.split(",")]
+            )
         target = Path(address)
         refuse_place(target, self._config.path, directory=True)
         place_tree(restored, target)
@@ -387,10 +402,57 @@ class QdrantStore:
         """Open a new directory, or a server with the source's token."""
         if urlsplit(address).scheme not in ("http", "https"):
             refuse_place(Path(address), self._config.path, directory=True)
-        elif plain_url(address) in self._urls:
+        elif plain_url(address, "the target") in self._urls:
             raise RefusedError(f"target {address}", "it is the live store", "give a fresh server")
         with QdrantImporter(self._ports, self._token()).target(address) as target:
             yield target
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Make the shards anew without the points; delete them from a server.
+
+        The engine's optimizer passes over shards with few deletions, and its log keeps what was
+        written, so only new shards hold none of them.
+        """
+        chosen = going(self.name, doomed, self._config.subject_field)
+        path = self._config.path
+        if path is None:
+            return self._erase_from_server(chosen)
+        shards = self._shards(path) if path.is_dir() else {}
+        how = Remaking(
+            live=path,
+            thing=self._thing(),
+            reading=self.reading_records,
+            making=QdrantImporter(self._ports).target,
+            pairs=lambda fresh: [
+                (shard_directory(fresh, name), shard)
+                for name, shard in shards.items()
+                if chosen.concerns(name)
+            ],
+        )
+        for shard in shards.values():
+            mend(shard)
+        return erase_by_remaking(how, chosen, scratch)
+
+    def _erase_from_server(self, chosen: Going) -> Erased:
+        with self._servers() as servers:
+            ids = ids_going(QdrantPoints(servers[0], at_one_moment=False), chosen)
+            for name, some in ids.items():
+                servers[0].forget(name, some)
+        pending = "segments and log of the server keep deleted points until its optimizer rewrites "
+        pending += "them; to be sure, make the collection anew and drop this one"
+        deleted = {name: len(some) for name, some in ids.items()}
+        return Erased(deleted, ("deleted by the server",), (pending,))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every point, and every byte of the directory."""
+        search = ResidueSearch(wanted, control)
+        with self.reading_records(scratch) as view:
+            search.points(view)
+        if self._config.path is None:
+            search.unread("its files are the server's, and not looked at")
+        else:
+            search.tree(self._config.path)
+        return search.report()
 
     @contextmanager
     def _servers(self) -> Iterator[tuple[QdrantServer, ...]]:

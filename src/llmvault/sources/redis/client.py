@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from llmvault.core.clock import Clock
-from llmvault.core.errors import IntegrityError, PolicyError, UnavailableError
+from llmvault.core.errors import IntegrityError, UnavailableError
 from llmvault.core.secrets import Secret
 
 if TYPE_CHECKING:
     from redis import Redis
 
+SCHEMES = ("redis", "rediss", "unix")
 SAVE_SECONDS = 3600.0
 _CONNECT_SECONDS = 10.0
 _REQUEST_SECONDS = 120.0
@@ -144,20 +144,3 @@ def setting(client: Redis, name: str) -> str:
         return ""
     value = stated.get(name, "")
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
-
-
-def plain_url(url: str) -> str:
-    """Return a URL that holds no credentials.
-
-    Raises:
-        PolicyError: when it holds some; it is not repeated.
-    """
-    parts = urlsplit(url)
-    known = parts.scheme in ("redis", "rediss", "unix")
-    if not known or parts.username is not None or parts.password is not None or parts.query:
-        raise PolicyError(
-            "address of a Redis server",
-            "it is no redis://, rediss:// or unix:// URL, or holds credentials",
-            "give redis://host:port, and the password by reference",
-        )
-    return url.rstrip("/")

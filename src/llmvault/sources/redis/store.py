@@ -25,15 +25,16 @@ from llmvault.sources.interface import (
 )
 from llmvault.sources.redis.client import (
     SAVE_SECONDS,
+    SCHEMES,
     info,
     open_redis,
-    plain_url,
     redis_errors,
     save,
     setting,
 )
 from llmvault.sources.redis.keys import databases, held, scanned, search
 from llmvault.sources.redis.scratch import private_server, program_version, server_program
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.checks import compare_exactly, findings_check
 from llmvault.sources.stores.files import clone_file, copying, place_tree, refuse_place
 
@@ -58,7 +59,7 @@ class RedisStore:
         self.name = name
         self._config = config
         self._ports = ports
-        self._url = plain_url(config.url)
+        self._url = plain_url(config.url, f'source "{name}"', SCHEMES)
         self._program = server_program(config.binaries)
 
     def location(self) -> str:
@@ -209,7 +210,7 @@ class RedisStore:
             RefusedError: when the directory or the server is not empty, or is the live one.
         """
         if urlsplit(address).scheme in _SCHEMES:
-            return self._load_into_server(restored, plain_url(address))
+            return self._load_into_server(restored, plain_url(address, "the target", SCHEMES))
         target = Path(address)
         refuse_place(target, None, directory=True)
         place_tree(restored, target)

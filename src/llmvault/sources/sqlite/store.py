@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,20 +17,26 @@ from llmvault.policy.sources import SqliteSource
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
     RecordsTarget,
     RecordsView,
+    Sought,
     SourcePorts,
     TreeCapture,
 )
 from llmvault.sources.sqlite.importing import WORKER, SqliteImporter
 from llmvault.sources.sqlite.mode import reading_mode
 from llmvault.sources.stores.checks import compare_exactly, findings_check
+from llmvault.sources.stores.erasing import going, ids_going
 from llmvault.sources.stores.files import clone_file, copying, refuse_address, refuse_place
 from llmvault.sources.stores.points import ServedPoints
 from llmvault.sources.stores.process import StoreProcess, store_process
+from llmvault.sources.stores.residue import ResidueSearch
 from llmvault.sources.stores.samples import presence_findings
 
 _BUSY_SECONDS = 30.0
@@ -141,6 +147,26 @@ class SqliteDatabase:
     def target(self, address: str) -> AbstractContextManager[RecordsTarget]:
         """Open a new file."""
         return self._importer().target(address)
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Delete rows with ``secure_delete``, and rewrite the file and its log."""
+        chosen = going(self.name, doomed, self._config.subject_field)
+        with self.reading_records(scratch) as view:
+            ids = ids_going(view, chosen)
+        opening = {"path": str(self._config.path), "sample": 1, "live": True, "erase": True}
+        with store_process(self._ports.runner, WORKER, self._thing(), opening) as store:
+            deleted = store.ask("forget", given=ids)
+            done = store.ask("purge")
+        return Erased(deleted, tuple(done["steps"]), tuple(done["pending"]))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every row, and every byte of the file, its log and its journal."""
+        search = ResidueSearch(wanted, control)
+        with self.reading_records(scratch) as view:
+            search.points(view)
+        for suffix in ("", "-wal", "-journal", "-shm"):
+            search.file(self._config.path.with_name(self._config.path.name + suffix))
+        return search.report()
 
     def _importer(self) -> SqliteImporter:
         return SqliteImporter(self._ports, self._config.path)

@@ -3,7 +3,8 @@
     python -P -m llmvault.sources.sqlite.worker
 
 Speaks as :mod:`llmvault.sources.stores.worker` says; opened with ``path``, ``sample``, ``live``,
-and ``write`` for a fresh file.
+``write`` for a fresh file, and ``erase`` for a live one that rows are deleted from: ``forget`` and
+``purge`` are further questions then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 from llmvault.core.errors import IntegrityError, UnavailableError
 from llmvault.sources.interface import CollectionFacts, Finding, Observation
+from llmvault.sources.sqlite.erasing import forget, purge
 from llmvault.sources.sqlite.mode import reading_mode
 from llmvault.sources.sqlite.points import SqlitePoints
 from llmvault.sources.sqlite.tables import (
@@ -53,17 +55,18 @@ def open_database(opening: Mapping[str, Any]) -> Iterator[OpenDatabase]:
     """Open a file read-only; a private copy without locks and side files."""
     path = Path(opening["path"])
     with _errors(path):
-        write = bool(opening.get("write"))
-        connection, vectors = _connect(path, live=bool(opening["live"]), write=write)
+        purpose = next((one for one in ("write", "erase") if opening.get(one)), "read")
+        connection, vectors = _connect(path, live=bool(opening["live"]), purpose=purpose)
         try:
             yield OpenDatabase(connection, path, vectors=vectors, sample=int(opening["sample"]))
         finally:
             connection.close()
 
 
-def _connect(path: Path, *, live: bool, write: bool) -> tuple[Rows, str]:
+def _connect(path: Path, *, live: bool, purpose: str) -> tuple[Rows, str]:
     """Return a connection, and why tables of sqlite-vec cannot be read (empty: they can)."""
-    mode = "rwc" if write else reading_mode(path) if live else "ro&immutable=1"
+    modes = {"write": "rwc", "erase": "rw"}
+    mode = modes.get(purpose) or (reading_mode(path) if live else "ro&immutable=1")
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     try:
         import apsw
@@ -71,23 +74,30 @@ def _connect(path: Path, *, live: bool, write: bool) -> tuple[Rows, str]:
     except ImportError as error:
         plain = sqlite3.connect(uri, uri=True, isolation_level=None)
         plain.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-        _prepare(plain, write=write)
+        _prepare(plain, purpose)
         return plain, str(error)
     access = apsw.SQLITE_OPEN_READONLY if mode.startswith("ro") else apsw.SQLITE_OPEN_READWRITE
-    create = apsw.SQLITE_OPEN_CREATE if write else 0
+    create = apsw.SQLITE_OPEN_CREATE if purpose == "write" else 0
     connection = apsw.Connection(uri, flags=access | create | apsw.SQLITE_OPEN_URI)
     connection.set_busy_timeout(_BUSY_MILLISECONDS)
-    _prepare(connection, write=write)
+    _prepare(connection, purpose)
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
     return connection, ""
 
 
-def _prepare(connection: Rows, *, write: bool) -> None:
+_PREPARATIONS: Mapping[str, tuple[str, ...]] = {
+    "read": ("PRAGMA query_only = ON",),
     # a fresh file is deleted when anything goes wrong
-    fresh = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF")
-    for statement in fresh if write else ("PRAGMA query_only = ON",):
+    "write": ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"),
+    # not every build of the library overwrites what is deleted
+    "erase": ("PRAGMA secure_delete = ON",),
+}
+
+
+def _prepare(connection: Rows, purpose: str) -> None:
+    for statement in _PREPARATIONS[purpose]:
         for _ in connection.execute(statement):
             pass
 
@@ -291,5 +301,7 @@ def _errors(path: Path) -> Iterator[None]:
         raise IntegrityError(thing, "a name in its schema is not UTF-8") from error
 
 
+QUESTIONS = {**point_questions(), "forget": forget, "purge": purge}
+
 if __name__ == "__main__":
-    serve(open_database, point_questions())
+    serve(open_database, QUESTIONS)

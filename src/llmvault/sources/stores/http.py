@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from llmvault.core.errors import PolicyError, RefusedError, UnavailableError, VaultError
+from llmvault.core.errors import RefusedError, UnavailableError, VaultError
 from llmvault.core.secrets import Secret
+from llmvault.sources.stores.address import plain_url
 
 if TYPE_CHECKING:
     import httpx
@@ -129,22 +130,6 @@ def _trusted(access: Access) -> ssl.SSLContext | bool:
         raise UnavailableError(
             f"certificates {authority}", f"they cannot be read: {error}", "correct the policy"
         ) from error
-
-
-def plain_url(url: str, thing: str) -> str:
-    """Return a URL that holds no credentials.
-
-    Raises:
-        PolicyError: when it holds some, or is none; it is not repeated.
-    """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.query or parts.scheme not in ("http", "https"):
-        raise PolicyError(
-            thing,
-            "its address is no plain http:// or https:// URL, or holds credentials",
-            "give http://host:port, and credentials by reference",
-        )
-    return url.rstrip("/")
 
 
 def target_with_location(address: str) -> tuple[str, dict[str, str]]:

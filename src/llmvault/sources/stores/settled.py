@@ -33,13 +33,13 @@ def copy_settled(source: Path, target: Path, clock: Clock) -> bool:
             rmtree(target)
             clock.sleep(_PAUSE_SECONDS * attempt)
         _flush(source)
-        before = _state(source)
+        before = state_of(source)
         try:
             clone_tree(source, target)
         except FileNotFoundError:
             target.mkdir(exist_ok=True)
             continue  # a file was replaced meanwhile
-        if _state(source) == before:
+        if state_of(source) == before:
             return True
     return False
 
@@ -73,7 +73,8 @@ def _flush(root: Path) -> None:
             os.close(file)
 
 
-def _state(root: Path) -> Mapping[str, tuple[int, int, int, int]]:
+def state_of(root: Path) -> Mapping[str, tuple[int, int, int, int]]:
+    """Return what tells whether a file below a directory was written to; empty when one went."""
     found = {}
     for path in sorted(root.rglob("*")):
         try:

@@ -22,11 +22,11 @@ from llmvault.sources.interface import (
     SourcePorts,
     TreeCapture,
 )
+from llmvault.sources.stores.address import plain_url
 from llmvault.sources.stores.files import hand_over, place_tree, refuse_place
 from llmvault.sources.stores.http import (
     Access,
     numbers_of,
-    plain_url,
     store_api,
     target_with_location,
 )
