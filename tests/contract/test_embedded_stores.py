@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from llmvault.core.errors import UnprovenError
 from llmvault.core.verdict import Verdict, combine
 from llmvault.policy.sources import FaissSource, LancedbSource, SqliteSource
 from llmvault.sources.faiss import FaissIndexes
-from llmvault.sources.interface import Source
+from llmvault.sources.interface import ImportsRecords, Source
 from llmvault.sources.lancedb import LanceDatabase
+from llmvault.sources.records.load import import_capture
+from llmvault.sources.records.reading import read_capture
 from llmvault.sources.registry import build_source
 from llmvault.sources.sqlite import SqliteDatabase
 from tests.contract.records import RECORDS, RecordsContract, flip_a_vector
@@ -222,3 +227,64 @@ class TestFaiss(SourceContract, OpensContract):
         assert [each.path for each in found] == ["index.pkl"]
         source.check(folder, source.observe())
         assert not bomb.exists()
+
+
+class TestFaissRecords(SourceContract, OpensContract, RecordsContract):
+    @pytest.fixture
+    def example(self, faiss_directory: Path) -> SourceExample:
+        config = FaissSource(
+            kind="faiss",
+            path=faiss_directory,
+            capture="records",
+            id_maps={"flat.faiss": "ids.json", "hnsw.faiss": "ids.json"},
+            docstores={"flat.faiss": "docstore.json", "hnsw.faiss": "docstore.db"},
+            subject_field="who",
+        )
+        return SourceExample(
+            build_source("passages", config, local_ports()),
+            files=RECORDS | {"flat.faiss/000000.parquet", "more%2Fivf.index/collection.json"},
+            collections=frozenset({"flat.faiss", "hnsw.faiss", "mapped.faiss", "more/ivf.index"}),
+            directory=faiss_directory,
+        )
+
+    @pytest.fixture
+    def missing(self, tmp_path: Path) -> Source:
+        config = FaissSource(kind="faiss", path=tmp_path / "nowhere", capture="records")
+        return build_source("passages", config, local_ports())
+
+    def damage(self, restored: Path) -> None:
+        flip_a_vector(restored / "flat.faiss")
+
+    def test_documents_and_index_settings_come_back(
+        self, example: SourceExample, tmp_path: Path
+    ) -> None:
+        capture_into(example.source, tmp_path / "restored", tmp_path)
+        made = tmp_path / "made"
+        assert isinstance(example.source, ImportsRecords)
+        with example.source.target(str(made)) as target:
+            import_capture(target, read_capture(tmp_path / "restored"))
+            found = {one.name: one.vectors[0] for one in target.record_sets()}
+        assert found["hnsw.faiss"].index["m"] == 8
+        assert found["more/ivf.index"].index == {"kind": "ivfflat", "lists": 1}
+        assert found["mapped.faiss"].distance == "ip"
+        assert example.directory is not None
+        for name in ("ids.json", "docstore.json"):
+            before, after = ((root / name).read_text() for root in (example.directory, made))
+            assert json.loads(after) == json.loads(before)
+        rows = "SELECT * FROM docs ORDER BY id"
+        for root in (example.directory, made):
+            with closing(sqlite3.connect(root / "docstore.db")) as connection:
+                assert connection.execute(rows).fetchall()[7] == (stores.key(7), "passage 7", 7)
+        assert not (made / "index.pkl").exists()
+
+    def test_an_index_of_codes_is_refused(self, tmp_path: Path) -> None:
+        import faiss
+        import numpy as np
+
+        index = faiss.IndexScalarQuantizer(4, faiss.ScalarQuantizer.QT_8bit)
+        index.train(np.eye(4, dtype=np.float32))
+        faiss.write_index(index, str(tmp_path / "codes.faiss"))
+        config = FaissSource(kind="faiss", path=tmp_path, capture="records")
+        source = build_source("codes", config, local_ports())
+        with pytest.raises(UnprovenError, match="as they were given"):
+            capture_into(source, tmp_path.parent / "restored", tmp_path.parent)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import sqlite3
 import struct
 import subprocess
 import sys
 import uuid
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,10 @@ def fill_faiss(path: Path) -> None:
     faiss.write_index(ivf, str(path / "more" / "ivf.index"))
     (path / "ids.json").write_text(json.dumps([key(index) for index in range(COUNT)]))
     (path / "docstore.json").write_text(json.dumps({key(i): f"passage {i}" for i in range(COUNT)}))
+    with closing(sqlite3.connect(path / "docstore.db")) as connection, connection:
+        connection.execute("CREATE TABLE docs (id TEXT PRIMARY KEY, body TEXT, page INT)")
+        rows = [(key(i), f"passage {i}", i) for i in range(COUNT)]
+        connection.executemany("INSERT INTO docs VALUES (?, ?, ?)", rows)
     (path / "index.pkl").write_bytes(pickle.dumps({0: "p000"}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def copy_settled(source: Path, target: Path) -> bool:
     if not target.exists():
         raise UnavailableError(f"directory {source}", "it changes all the time", "try again later")
     return False
+
+
+def carry_others(live: Path, fresh: Path) -> None:
+    """Copy the files that a directory made anew does not have."""
+    for entry in _files(live):
+        target = fresh / entry.path
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(live / entry.path, target)
 
 
 def _stamps(root: Path) -> dict[str, tuple[int, int, int]]:

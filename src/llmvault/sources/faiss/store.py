@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar
@@ -11,23 +12,37 @@ from typing import ClassVar
 from llmvault.core.errors import IntegrityError, UnavailableError
 from llmvault.core.verdict import Check
 from llmvault.policy.sources import FaissSource
-from llmvault.sources.faiss.directory import copy_settled, index_paths, read_id_maps, side_findings
+from llmvault.sources.faiss.directory import (
+    carry_others,
+    copy_settled,
+    index_paths,
+    read_id_maps,
+    side_findings,
+)
+from llmvault.sources.faiss.importing import WORKER, FaissImporter
 from llmvault.sources.interface import (
     Capture,
     CollectionFacts,
+    Doomed,
+    Erased,
     Finding,
     Observation,
     OpenStore,
+    ProbeReport,
+    RecordsTarget,
+    RecordsView,
+    Sought,
     SourcePorts,
     TreeCapture,
 )
 from llmvault.sources.stores.checks import compare_exactly, findings_check
+from llmvault.sources.stores.erasing import Remaking, erase_by_remaking, going
 from llmvault.sources.stores.files import copying, place_tree, refuse_address, refuse_place
+from llmvault.sources.stores.points import ServedPoints
 from llmvault.sources.stores.process import StoreProcess, store_process
+from llmvault.sources.stores.residue import ResidueSearch
 from llmvault.sources.stores.samples import presence_findings
 from llmvault.sources.walk import existing_root
-
-_WORKER = "llmvault.sources.faiss.worker"
 
 
 class FaissIndexes:
@@ -93,6 +108,61 @@ class FaissIndexes:
         with self._open(target) as store:
             return store.describe()
 
+    @contextmanager
+    def reading_records(self, scratch: Path) -> Iterator[RecordsView]:
+        """Open a copy of the directory as it was at one moment.
+
+        Raises:
+            UnavailableError: when it is written to all the time.
+        """
+        live = existing_root(self._config.path, self.name)
+        root = scratch / "faiss"
+        with copying(f"directory {live}"):
+            settled = copy_settled(live, root)
+        if not settled:
+            raise UnavailableError(
+                f"directory {live}", "it is written to all the time", "hold its writer"
+            )
+        with self._open(root) as store:
+            yield ServedPoints(store, at_one_moment=True)
+
+    def private_target(self, scratch: Path) -> AbstractContextManager[RecordsTarget]:
+        """Make a fresh directory below `scratch`."""
+        return FaissImporter(self._ports, self._config.path).private_target(scratch)
+
+    def target(self, address: str) -> AbstractContextManager[RecordsTarget]:
+        """Open a new directory."""
+        return FaissImporter(self._ports, self._config.path).target(address)
+
+    def erase(self, doomed: Sequence[Doomed], scratch: Path) -> Erased:
+        """Make the indexes anew without the points, and their id maps and docstores.
+
+        HNSW cannot forget a vector. Pickles, which are not read, stay as they are.
+        """
+        chosen = going(self.name, doomed, self._config.subject_field)
+        how = Remaking(
+            live=self._config.path,
+            thing=f"FAISS indexes {self._config.path}",
+            reading=self.reading_records,
+            making=FaissImporter(self._ports).target,
+            carry=carry_others,
+        )
+        erased = erase_by_remaking(how, chosen, scratch)
+        pickles = [
+            f"{one.path} is a pickle, which is not read and may name the points"
+            for one in side_findings(self._config.path)
+            if one.name == "pickle"
+        ]
+        return replace(erased, pending=(*erased.pending, *pickles))
+
+    def probe(self, wanted: Sought, control: Sought, scratch: Path) -> ProbeReport:
+        """Look through every vector, and every byte of the directory."""
+        search = ResidueSearch(wanted, control)
+        with self.reading_records(scratch) as view:
+            search.points(view)
+        search.tree(self._config.path)
+        return search.report()
+
     def _look(self, root: Path, more: tuple[Finding, ...] = ()) -> Observation:
         """Return what is in a directory; an index that cannot be loaded is a finding."""
         try:
@@ -119,9 +189,11 @@ class FaissIndexes:
             "indexes": list(indexes),
             "sample": self._config.sample,
             "ids": read_id_maps(root, self._config.id_maps),
+            "id_maps": dict(self._config.id_maps),
+            "docstores": dict(self._config.docstores),
         }
         thing = f"FAISS indexes {root}"
-        with store_process(self._ports.runner, _WORKER, thing, opening) as store:
+        with store_process(self._ports.runner, WORKER, thing, opening) as store:
             yield store
 
 

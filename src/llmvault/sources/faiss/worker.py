@@ -3,11 +3,13 @@
     python -P -m llmvault.sources.faiss.worker
 
 Speaks as :mod:`llmvault.sources.stores.worker` says; opened with ``path``, ``indexes`` (relative),
-``sample``, and ``ids``: index -> the id of each position.
+``sample``, ``ids`` (index -> the id of each position), ``id_maps`` and ``docstores`` (index ->
+file, as the policy names it).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,10 @@ from typing import Any, cast
 
 from llmvault.core.errors import IntegrityError, UnavailableError
 from llmvault.core.files import sha256_file
+from llmvault.sources.faiss.documents import Docstore, read_docstore
+from llmvault.sources.faiss.points import POINTS_SUFFIX, FaissPoints, Written, inner_index
 from llmvault.sources.interface import CollectionFacts, Finding, Observation
+from llmvault.sources.stores.points_worker import point_questions
 from llmvault.sources.stores.samples import VectorTally
 from llmvault.sources.stores.worker import engine_errors, required, serve
 
@@ -54,37 +59,104 @@ def open_indexes(opening: Mapping[str, Any]) -> Iterator[OpenIndexes]:
         raise required("faiss", "faiss", error) from error
     root = Path(opening["path"])
     loaded = []
+    kept = {name: found for name in opening["indexes"] if (found := _kept(root, name)) is not None}
     for name in opening["indexes"]:
+        ids = opening["ids"].get(name) or kept.get(name, {}).get("ids", [])
         with engine_errors(f"index {name}"):
             handle = faiss.read_index(str(root / name))
-            loaded.append(_loaded(name, root / name, handle, opening["ids"].get(name, [])))
-    yield OpenIndexes(loaded, int(opening["sample"]))
+            loaded.append(_loaded(name, root / name, handle, ids))
+    beside = Beside(opening["id_maps"], opening["docstores"], kept)
+    yield OpenIndexes(root, loaded, int(opening["sample"]), beside)
+
+
+def _kept(root: Path, name: str) -> Mapping[str, Any] | None:
+    """Return what a file of our own form says of an index's points; None without one."""
+    path = root / f"{name}{POINTS_SUFFIX}"
+    try:
+        value = json.loads(path.read_bytes())
+        return {"ids": list(map(str, value["ids"])), "points": dict(value["points"])}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"file {path}", "it is not in the form that restores write") from error
 
 
 def _loaded(name: str, path: Path, handle: Any, ids: Sequence[str]) -> LoadedIndex:  # noqa: ANN401
     import faiss
 
     labels = faiss.vector_to_array(handle.id_map).tolist() if hasattr(handle, "id_map") else None
-    inner = _inner(handle)
+    inner = inner_index(handle)
     if isinstance(inner, faiss.IndexIVF):
         inner.nprobe = inner.nlist  # every list is searched, so that answers are exact
         inner.make_direct_map()
     return LoadedIndex(name, path, handle, labels, ids)
 
 
-def _inner(handle: Any) -> Any:  # noqa: ANN401
-    """Return the index that holds the vectors: the one behind an id map."""
-    import faiss
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What lies beside indexes.
 
-    return faiss.downcast_index(handle.index) if hasattr(handle, "id_map") else handle
+    Attributes:
+        id_maps, docstores: index -> file, as the policy names it.
+        kept: index -> ids, and what restores of other kinds of stores wrote.
+    """
+
+    id_maps: Mapping[str, str]
+    docstores: Mapping[str, str]
+    kept: Mapping[str, Mapping[str, Any]]
 
 
 class OpenIndexes:
     """Indexes in memory (:class:`llmvault.sources.stores.worker.ServedStore`)."""
 
-    def __init__(self, indexes: Sequence[LoadedIndex], sample: int) -> None:
-        self._indexes = indexes
+    def __init__(
+        self, root: Path, indexes: Sequence[LoadedIndex], sample: int, beside: Beside
+    ) -> None:
+        self.root = root
+        self._indexes = list(indexes)
         self._sample = sample
+        self._beside = beside
+        self._docstores: dict[str, Docstore] = {}
+        self._points = FaissPoints(self)
+
+    def loaded(self) -> Mapping[str, LoadedIndex]:
+        """Return name -> index."""
+        return {index.name: index for index in self._indexes}
+
+    def docstore(self, name: str) -> Docstore:
+        """Return what belongs to an index's ids."""
+        place = self._beside.docstores.get(name, "")
+        if name not in self._docstores:
+            self._docstores[name] = read_docstore(self.root, place) if place else Docstore("")
+        return self._docstores[name]
+
+    def kept_points(self, name: str) -> Mapping[str, Any] | None:
+        """Return what a file of our own form says of an index's points; None without one."""
+        kept = self._beside.kept.get(name)
+        return None if kept is None else kept["points"]
+
+    def id_map(self, name: str) -> str:
+        """Return the file with an index's ids, as the policy names it; empty without one."""
+        return self._beside.id_maps.get(name, "")
+
+    def take(self, name: str, written: Written) -> None:
+        """Have an index that was made among the loaded ones."""
+        handle = faiss_index(self.root / name)
+        ids = () if written.by_label else written.ids
+        self._indexes.append(_loaded(name, self.root / name, handle, ids))
+        kept = dict(self._beside.kept)
+        if written.kept is not None:
+            kept[name] = written.kept
+        id_maps = {**self._beside.id_maps, **({name: written.id_map} if written.id_map else {})}
+        docstores = dict(self._beside.docstores)
+        if written.docstore:
+            docstores[name] = written.docstore
+        self._docstores.pop(name, None)
+        self._beside = Beside(id_maps, docstores, kept)
+
+    def as_points(self) -> FaissPoints:
+        """Return their vectors as points."""
+        return self._points
 
     def observe(self) -> Observation:
         """Return every index, with sampled vectors where it can give any back."""
@@ -112,7 +184,7 @@ class OpenIndexes:
 
     def _tally(self, index: LoadedIndex, count: int) -> VectorTally:
         tally = VectorTally(self._sample)
-        inner = _inner(index.handle)
+        inner = inner_index(index.handle)
         for start in range(0, count, _BATCH):
             size = min(_BATCH, count - start)
             try:
@@ -148,10 +220,18 @@ class OpenIndexes:
         return tuple(key for _, key in sorted((sign * d, index.id(n)) for d, n in found if n >= 0))
 
 
+def faiss_index(path: Path) -> Any:  # noqa: ANN401
+    """Return the index in a file."""
+    import faiss
+
+    with engine_errors(f"index {path.name}"):
+        return faiss.read_index(str(path))
+
+
 def _settings(handle: Any) -> dict[str, str]:  # noqa: ANN401
     import faiss
 
-    inner = _inner(handle)
+    inner = inner_index(handle)
     stated = {
         "type": type(handle).__name__,
         "metric": _METRICS.get(int(handle.metric_type), str(handle.metric_type)),
@@ -174,4 +254,4 @@ def _id_findings(index: LoadedIndex, count: int) -> tuple[Finding, ...]:
 
 
 if __name__ == "__main__":
-    serve(open_indexes)
+    serve(open_indexes, point_questions())
