@@ -9,11 +9,12 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from tests.servers import PostgresServer, postgres_server
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 DIMENSION = 384
@@ -294,9 +296,77 @@ def fill_sqlite(path: Path, points: int) -> None:
                 connection.execute("INSERT INTO points VALUES (?, ?, ?, ?)", row)
 
 
+# ---- LanceDB ---------------------------------------------------------------------------------
+
+
+def part_lancedb(bench: Bench) -> None:
+    """Measure a table against lancedb's own scan and a copy of the directory."""
+    live = bench.base / "lance"
+    fill_lancedb(live, bench.points)
+    place = bench.base / "lancedb"
+    place.mkdir()
+    bench.rate("LanceDB: scan into Python's values", work("loop", "lancedb", str(live), place, {}))
+    copied = run(["cp", "-a", str(live), str(bench.base / "lance-copy")], env={})
+    bench.rate("LanceDB: copy of the directory", copied)
+    rmtree(bench.base / "lance-copy")
+    first = work("export", "lancedb", str(live), place, {})
+    bench.rate("LanceDB: records capture", first, memory=True)
+    restic = repository(bench, "lancedb")
+    whole = added(restic, place / "store")
+    change_lancedb(live, bench.points)
+    again = work("export", "lancedb", str(live), place, {})
+    bench.rate("LanceDB: second capture, 1 % changed", again, memory=True)
+    tell_added(bench, "LanceDB", whole, added(restic, place / "store"))
+    rmtree(live)
+    if bench.with_import:
+        back = work("import", "lancedb", str(live), place, {})
+        bench.rate("LanceDB: import of records", back, memory=True)
+
+
+def lance_rows(numbers: Sequence[int], packed: NDArray[np.float32], more: str = "") -> pa.Table:
+    """Return rows of the table."""
+    import pyarrow as pa
+
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(packed.reshape(-1)), DIMENSION)
+    return pa.table(
+        {
+            "id": pa.array(numbers, pa.int64()),
+            "document": [document(number) + more for number in numbers],
+            "author": [f"author {number % 5_000}" for number in numbers],
+            "embedding": flat,
+        }
+    )
+
+
+def fill_lancedb(path: Path, points: int) -> None:
+    """Make the table."""
+    import lancedb
+
+    table = None
+    connection = lancedb.connect(path)
+    for start in range(0, points, BATCH * 10):
+        numbers = range(start, min(points, start + BATCH * 10))
+        rows = lance_rows(numbers, vectors(len(numbers), start))
+        if table is None:
+            table = connection.create_table("points", rows)
+        else:
+            table.add(rows)
+
+
+def change_lancedb(path: Path, points: int) -> None:
+    """Change one point in a hundred, spread evenly."""
+    import lancedb
+
+    numbers = [n for n in range(points) if (n * 7919) % points < points // CHANGED]
+    table = lancedb.connect(path).open_table("points")
+    rows = lance_rows(numbers, vectors(len(numbers), points + 1), " changed")
+    table.merge_insert("id").when_matched_update_all().execute(rows)
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "postgres": part_postgres,
     "sqlite": part_sqlite,
+    "lancedb": part_lancedb,
     "chroma": part_chroma,
 }
 

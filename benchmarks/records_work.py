@@ -21,7 +21,7 @@ from typing import Any, cast
 from llmvault.core.clock import SystemClock
 from llmvault.core.process import LocalRunner
 from llmvault.core.secrets import SecretResolver, parse_secret_ref
-from llmvault.policy.sources import ChromaSource, PostgresSource, SqliteSource
+from llmvault.policy.sources import ChromaSource, LancedbSource, PostgresSource, SqliteSource
 from llmvault.sources.interface import ImportsRecords, Source, SourcePorts
 from llmvault.sources.records.load import import_capture
 from llmvault.sources.records.reading import read_capture
@@ -32,9 +32,11 @@ def source(kind: str, address: str, keep: Path | None) -> Source:
     """Return the driver of a store that is captured as records."""
     runner = LocalRunner(os.environ)
     ports = SourcePorts(runner, SecretResolver(os.environ, runner), SystemClock(), keep)
-    config: ChromaSource | PostgresSource | SqliteSource
+    config: ChromaSource | LancedbSource | PostgresSource | SqliteSource
     if kind == "sqlite":
         config = SqliteSource(kind="sqlite", path=Path(address), capture="records")
+    elif kind == "lancedb":
+        config = LancedbSource(kind="lancedb", path=Path(address), capture="records")
     elif kind == "chroma":
         config = ChromaSource(kind="chroma", path=Path(address), capture="records")
     else:
@@ -90,6 +92,14 @@ def loop_sqlite(address: str) -> int:
     return sum(1 for _ in rows)
 
 
+def loop_lancedb(address: str) -> int:
+    """Read every row with lancedb, as Python's values."""
+    import lancedb
+
+    table = lancedb.connect(address).open_table("points")
+    return sum(len(batch.to_pylist()) for batch in table.search().to_batches(batch_size=1_000))
+
+
 def copy_sqlite(address: str, target: Path) -> int:
     """Copy the file by SQLite's online backup."""
     with closing(sqlite3.connect(address)) as live, closing(sqlite3.connect(target)) as copy:
@@ -121,6 +131,7 @@ def bring_in(kind: str, address: str, directory: Path) -> int:
 
 LOOPS: dict[str, Callable[[str], int]] = {
     "chroma": loop_chroma,
+    "lancedb": loop_lancedb,
     "postgres": loop_postgres,
     "sqlite": loop_sqlite,
 }

@@ -3,5 +3,10 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "tests.contract.source", "tests.contract.engine", "tests.contract.snapshotter"
+    "tests.contract.source",
+    "tests.contract.bad_input",
+    "tests.contract.erasure",
+    "tests.contract.records",
+    "tests.contract.engine",
+    "tests.contract.snapshotter",
 )

@@ -22,6 +22,7 @@ from llmvault.sources.records.load import import_capture
 from llmvault.sources.records.reading import read_capture
 from llmvault.sources.registry import build_source
 from llmvault.sources.sqlite import SqliteDatabase
+from tests.contract.bad_input import AwkwardPointsContract, BadInputContract
 from tests.contract.records import RECORDS, RecordsContract, flip_a_vector
 from tests.contract.source import (
     OpensContract,
@@ -65,7 +66,7 @@ def faiss_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-class TestSqlite(SourceContract, OpensContract):
+class TestSqlite(SourceContract, OpensContract, BadInputContract):
     @pytest.fixture
     def directory(self, sqlite_directory: Path) -> Path:
         return sqlite_directory
@@ -93,7 +94,9 @@ class TestSqlite(SourceContract, OpensContract):
         database.write_bytes(content)
 
 
-class TestSqliteRecords(SourceContract, OpensContract, RecordsContract):
+class TestSqliteRecords(
+    SourceContract, OpensContract, RecordsContract, BadInputContract, AwkwardPointsContract
+):
     @pytest.fixture
     def example(self, sqlite_directory: Path) -> SourceExample:
         path = sqlite_directory / "passages.db"
@@ -127,7 +130,7 @@ def test_a_database_in_wal_mode_is_captured_without_a_trace(
     assert combine(c.verdict for c in source.check(tmp_path / "restored", observed)) is PROVEN
 
 
-class TestLancedb(SourceContract, OpensContract):
+class TestLancedb(SourceContract, OpensContract, BadInputContract):
     @pytest.fixture
     def directory(self, lancedb_directory: Path) -> Path:
         return lancedb_directory
@@ -170,7 +173,7 @@ class TestLancedb(SourceContract, OpensContract):
         data.write_bytes(content)
 
 
-class TestLancedbRecords(TestLancedb, RecordsContract):
+class TestLancedbRecords(TestLancedb, RecordsContract, AwkwardPointsContract):
     @pytest.fixture
     def example(self, directory: Path) -> SourceExample:
         config = LancedbSource(kind="lancedb", path=directory, capture="records")
@@ -190,7 +193,7 @@ class TestLancedbRecords(TestLancedb, RecordsContract):
         flip_a_vector(restored / "passages")
 
 
-class TestFaiss(SourceContract, OpensContract):
+class TestFaiss(SourceContract, OpensContract, BadInputContract):
     @pytest.fixture
     def directory(self, faiss_directory: Path) -> Path:
         return faiss_directory
@@ -229,7 +232,7 @@ class TestFaiss(SourceContract, OpensContract):
         assert not bomb.exists()
 
 
-class TestFaissRecords(SourceContract, OpensContract, RecordsContract):
+class TestFaissRecords(SourceContract, OpensContract, RecordsContract, AwkwardPointsContract):
     @pytest.fixture
     def example(self, faiss_directory: Path) -> SourceExample:
         config = FaissSource(

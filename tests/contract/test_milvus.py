@@ -12,6 +12,7 @@ from llmvault.core.verdict import Verdict
 from llmvault.policy.sources import MilvusSource
 from llmvault.sources.interface import Source
 from llmvault.sources.registry import build_source
+from tests.contract.bad_input import AwkwardPointsContract, BadInputContract
 from tests.contract.records import RECORDS, RecordsContract, flip_a_vector
 from tests.contract.source import (
     OpensContract,
@@ -42,7 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-class TestMilvusLite(SourceContract, OpensContract):
+class TestMilvusLite(SourceContract, OpensContract, BadInputContract):
     @pytest.fixture
     def example(self, database: Path) -> SourceExample:
         config = MilvusSource(kind="milvus", path=database, collections=("notes",))
@@ -62,7 +63,7 @@ class TestMilvusLite(SourceContract, OpensContract):
         shutil.rmtree(restored / "collections" / "passages" / "partitions")
 
 
-class TestMilvusServer(OpensContract, RecordsContract):
+class TestMilvusServer(OpensContract, RecordsContract, AwkwardPointsContract):
     """Records of a server, by Milvus's protocol; what needs none is the directory's above."""
 
     @pytest.fixture

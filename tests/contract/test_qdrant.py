@@ -11,6 +11,7 @@ import pytest
 from llmvault.policy.sources import QdrantSource
 from llmvault.sources.interface import Source
 from llmvault.sources.registry import build_source
+from tests.contract.bad_input import AwkwardPointsContract, BadInputContract
 from tests.contract.records import RECORDS, RecordsContract, flip_a_vector
 from tests.contract.source import OpensContract, SourceContract, SourceExample, local_ports
 from tests.fakes import stores
@@ -66,7 +67,7 @@ def at_server(server: FakeQdrant, **more: object) -> Source:
     return build_source("vectors", config, local_ports({"PATH": "/usr/bin:/bin", "KEY": KEY}))
 
 
-class TestQdrantShards(SourceContract, OpensContract):
+class TestQdrantShards(SourceContract, OpensContract, BadInputContract):
     @pytest.fixture
     def example(self, shards: Path) -> SourceExample:
         config = QdrantSource(kind="qdrant", path=shards, collections=("notes",))
@@ -88,7 +89,9 @@ class TestQdrantShards(SourceContract, OpensContract):
         mappings.write_bytes(content[: len(content) // 2])
 
 
-class TestQdrantShardsAsRecords(SourceContract, OpensContract, RecordsContract):
+class TestQdrantShardsAsRecords(
+    SourceContract, OpensContract, RecordsContract, AwkwardPointsContract
+):
     @pytest.fixture
     def example(self, shards: Path) -> SourceExample:
         config = QdrantSource(kind="qdrant", path=shards, capture="records")

@@ -15,6 +15,7 @@ from llmvault.sources.chroma import ChromaStore
 from llmvault.sources.interface import Source
 from llmvault.sources.postgres import PostgresDatabase
 from llmvault.sources.registry import build_source
+from tests.contract.bad_input import AwkwardPointsContract, BadInputContract
 from tests.contract.records import RECORDS, RecordsContract, flip_a_vector
 from tests.contract.source import OpensContract, SourceContract, SourceExample, local_ports
 from tests.servers import PostgresServer, chroma_server, free_port, postgres_server
@@ -88,7 +89,7 @@ def database(postgres: PostgresServer) -> str:
     return url
 
 
-class TestChromaDirectory(SourceContract, OpensContract):
+class TestChromaDirectory(SourceContract, OpensContract, BadInputContract):
     @pytest.fixture
     def example(self, chroma_directory: Path) -> SourceExample:
         segment = next(chroma_directory.glob("*/index_metadata.pickle")).parent
@@ -129,7 +130,7 @@ class TestChromaServer(SourceContract, OpensContract):
         flip_a_vector(restored / "passages")
 
 
-class TestChromaRecords(SourceContract, OpensContract, RecordsContract):
+class TestChromaRecords(SourceContract, OpensContract, RecordsContract, AwkwardPointsContract):
     @pytest.fixture
     def example(self, chroma_directory: Path) -> SourceExample:
         config = ChromaSource(kind="chroma", path=chroma_directory, capture="records")
@@ -188,7 +189,7 @@ class TestPostgres(SourceContract, OpensContract):
         archive.write_bytes(archive.read_bytes()[:2048])
 
 
-class TestPostgresRecords(TestPostgres, RecordsContract):
+class TestPostgresRecords(TestPostgres, RecordsContract, AwkwardPointsContract):
     @pytest.fixture
     def example(self, postgres: PostgresServer, database: str) -> SourceExample:
         config = PostgresSource(

@@ -1,4 +1,4 @@
-"""One kind of store made of another's records: Chroma, pgvector, Qdrant, Milvus, for real."""
+"""One kind of store made of another's records, on the real engines of both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from urllib.parse import quote
 import pytest
 
 from llmvault.core.verdict import Verdict
-from llmvault.policy.sources import ChromaSource, MilvusSource, PostgresSource, QdrantSource
+from llmvault.policy.sources import (
+    ChromaSource,
+    FaissSource,
+    MilvusSource,
+    PostgresSource,
+    QdrantSource,
+)
 from llmvault.policy.sources import Source as SourceConfig
 from llmvault.sources.interface import Observation, RecordSet
 from llmvault.sources.records.load import compare_with_capture, import_capture
@@ -33,12 +39,16 @@ PAIRS = (
     ("milvus", "postgres"),
     ("milvus", "qdrant"),
     ("qdrant", "milvus"),
+    ("faiss", "postgres"),
+    ("faiss", "qdrant"),
+    ("qdrant", "faiss"),
 )
 NEAREST = {  # a vector of the store, and the id of its nearest point
     "chroma": ((101.0, 2.0, 1.0, 0.5), "p100"),
     "postgres": ((100.0, 2.0, 1.0, 0.5), "100"),
     "qdrant": (stores.vector(9), "9"),
     "milvus": (stores.vector(9), stores.key(9)),
+    "faiss": (stores.vector(9), stores.key(9)),
 }
 
 
@@ -57,6 +67,8 @@ def captures(
     fill_chroma(home / "chroma")
     stores.fill_qdrant(home / "qdrant")
     stores.fill_milvus(home / "milvus.db")
+    stores.fill_faiss(home / "faiss")
+    (home / "faiss" / "flat.faiss").rename(home / "faiss" / "passages")
     url = server.create("live")
     with server.connect("live") as connection:
         connection.execute("CREATE EXTENSION vector")
@@ -70,6 +82,10 @@ def captures(
         "chroma": ChromaSource(kind="chroma", path=home / "chroma", capture="records"),
         "qdrant": QdrantSource(kind="qdrant", path=home / "qdrant", capture="records"),
         "milvus": MilvusSource(kind="milvus", path=home / "milvus.db", capture="records"),
+        "faiss": FaissSource(
+            kind="faiss", path=home / "faiss", capture="records", indexes=("passages",),
+            id_maps={"passages": "ids.json"}, docstores={"passages": "docstore.json"},
+        ),
         "postgres": PostgresSource.model_validate(
             {"kind": "postgres", "url": url, "password": "env:PASSWORD", "capture": "records",
              "binaries": server.programs}

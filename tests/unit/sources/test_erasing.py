@@ -142,7 +142,7 @@ def test_a_new_directory_has_the_mode_of_the_old(live: Path, tmp_path: Path) -> 
 
 
 def test_orders_that_mean_nothing_are_refused() -> None:
-    with pytest.raises(PolicyError, match="subject_field"):
+    with pytest.raises(PolicyError, match="which field names a person"):
         going("store", [Doomed(subjects=frozenset({"anna"}))], "")
     with pytest.raises(RefusedError, match="without their collection"):
         going("store", [Doomed(ids=frozenset({"1"}))], "who")

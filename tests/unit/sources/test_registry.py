@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,7 @@ from llmvault.core.errors import PolicyError
 from llmvault.core.process import Command, LocalRunner
 from llmvault.policy import sources as model
 from llmvault.sources.hf_cache import HuggingFaceCache
-from llmvault.sources.registry import DRIVERS, build_source
+from llmvault.sources.registry import DRIVERS, build_source, capabilities
 from tests.contract.source import local_ports
 from tests.fakes import source_configs
 
@@ -41,6 +42,34 @@ def test_an_unknown_kind_is_named(tmp_path: Path) -> None:
     config = source_configs.model_dir(tmp_path).model_copy(update={"kind": "tape"})
     with pytest.raises(PolicyError, match="tape"):
         build_source("old", config, local_ports())
+
+
+NONE = "\u2013"  # a dash
+README = Path(__file__).parents[3] / "README.md"
+STORES = [
+    line.split("|")[1:-1]
+    for line in README.read_text()
+    .split("| store | captured how |")[1]
+    .split("\n\n")[0]
+    .splitlines()
+    if "(`" in line
+]
+
+
+@pytest.mark.parametrize("row", STORES, ids=[row[0].strip() for row in STORES])
+def test_the_table_of_stores_tells_what_drivers_can_do(row: list[str]) -> None:
+    *_, erases, probes = (cell.strip() for cell in row)
+    for kind in re.findall(r"\(`(\w+)`\)", row[0]):
+        can = capabilities(kind)
+        assert (erases != NONE) == ("erases" in can)
+        assert (probes != NONE) == ("probes residue" in can)
+        assert ("records" in row[1]) == ("exports records" in can)
+
+
+def test_only_stores_have_capabilities() -> None:
+    assert capabilities("configs") == ()
+    assert "erases" in capabilities("sqlite")
+    assert "erases" not in capabilities("redis")
 
 
 def test_importing_the_file_drivers_is_light() -> None:

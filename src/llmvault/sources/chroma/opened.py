@@ -310,5 +310,9 @@ def engine_errors(thing: str) -> Iterator[None]:
         raise UnavailableError(thing, f"the connection failed: {error}") from error
     except ChromaError as error:
         raise IntegrityError(thing, f"Chroma says: {error}") from error
+    except (TypeError, UnicodeError) as error:  # not repeated: it shows the value
+        raise IntegrityError(
+            thing, "a value is of a kind, or text of an encoding, that Chroma cannot hold"
+        ) from error
     except ValueError as error:  # also how chromadb tells that nobody answers
         raise UnavailableError(thing, f"Chroma says: {error}") from error

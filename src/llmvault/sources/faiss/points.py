@@ -304,15 +304,11 @@ def _built(field: VectorField, vectors: Any, labels: Sequence[str] | None) -> An
     elif made.get("kind") == "ivfflat" and len(vectors):
         lists = min(int(made.get("lists", _LISTS)), len(vectors))
         index = faiss.IndexIVFFlat(index, dimension, lists, metric)
-        index.own_fields = True
-        index.quantizer.this.disown()
         chosen = vectors[:: max(1, len(vectors) // (lists * _TRAINED_ON))]
         index.train(np.ascontiguousarray(chosen))
     if labels is not None:
         numbers = np.array([int(one) for one in labels], np.int64)
-        inner, index = index, faiss.IndexIDMap2(index)
-        index.own_fields = True
-        inner.this.disown()
+        index = faiss.IndexIDMap2(index)
         if len(vectors):
             index.add_with_ids(vectors, numbers)
     elif len(vectors):
