@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llmvault.backup.admission import Admission
+from llmvault.backup.building import find_base
 from llmvault.backup.model import BackupPlan, Reading, SourceResult
 from llmvault.backup.stream import StreamReading, read_stream
 from llmvault.backup.tree import TreeReader, TreeReading
@@ -19,6 +20,7 @@ from llmvault.core.process import Runner
 from llmvault.core.progress import Progress
 from llmvault.core.verdict import Verdict, combine
 from llmvault.ledger.interface import Ledger
+from llmvault.recovery_points.links import files_of, tags_for, telling_links
 from llmvault.recovery_points.manifest import file_section, section_digest
 from llmvault.recovery_points.memory import Memory
 from llmvault.recovery_points.model import FileRecord, FileState, SourceRecord
@@ -27,6 +29,8 @@ from llmvault.restic.command import BackupOptions
 from llmvault.restic.repo import BackupOutcome, Repository
 from llmvault.snapshotters.model import Held, Seen, Wish
 from llmvault.sources.interface import (
+    BuildsOnEarlier,
+    Link,
     Observation,
     ReadsInPlace,
     Source,
@@ -106,13 +110,14 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A tree's or a stream's reading, brought to one shape."""
+    """A tree's or a stream's reading, brought to one shape; `links` is what a stream builds on."""
 
     layout: str
     files: tuple[FileRecord, ...]
     outcomes: Mapping[str, BackupOutcome | VaultError]
     problems: tuple[tuple[Verdict, str], ...]
     states: Mapping[str, FileState]
+    links: tuple[Link, ...] = ()
 
 
 def tags_of(plan: BackupPlan, source: str) -> tuple[str, ...]:
@@ -136,7 +141,7 @@ def capture_source(
     started, began = ports.clock.now(), ports.clock.monotonic()
     observation = Observation()
     try:
-        looked_at = _where_it_is_seen(source, seen)
+        looked_at = _as_part_of(ports, run.plan, _where_it_is_seen(source, seen))
         observation = looked_at.observe()
         place = run.staging / source.name
         place.mkdir(mode=0o700)
@@ -168,6 +173,14 @@ def _where_it_is_seen(source: Source, seen: Seen) -> Source:
     if seen.place is None or not isinstance(source, ReadsInPlace):
         return source
     return source.seen_at(seen.place)
+
+
+def _as_part_of(ports: BackupPorts, plan: BackupPlan, source: Source) -> Source:
+    if not isinstance(source, BuildsOnEarlier):
+        return source
+    point = plan.recovery_point
+    base = find_base(ports.memory, ports.repositories, plan.plan, point, source, source.name)
+    return source.building(base)
 
 
 def _tell_snapshot(
@@ -208,9 +221,10 @@ def _read(
     if isinstance(capture, StreamCapture):
         run.on_begin()
         ports.progress.start(reading.source, None)
+        tags = (*tags, *tags_for(capture.links))
         options = BackupOptions(ports.host, tags, compression=reading.compression)
         stream = read_stream(ports.repositories, capture.filename, options, capture.chunks, heard)
-        return _from_stream(capture.filename, stream)
+        return _from_stream(capture, stream)
 
     def begin(size: int) -> None:
         run.on_begin()
@@ -237,10 +251,10 @@ def _read(
     return _from_tree(reader.read(capture, reading, before))
 
 
-def _from_stream(filename: str, stream: StreamReading) -> _Reading:
-    record = FileRecord(filename, "file", stream.size, 0o644, stream.sha256)
+def _from_stream(capture: StreamCapture, stream: StreamReading) -> _Reading:
+    record = FileRecord(capture.filename, "file", stream.size, 0o644, stream.sha256)
     problems = () if stream.size else ((Verdict.UNPROVEN, "the dump is empty"),)
-    return _Reading("stream", (record,), stream.outcomes, problems, {})
+    return _Reading("stream", (record,), stream.outcomes, problems, {}, capture.links)
 
 
 def _from_tree(tree: TreeReading) -> _Reading:
@@ -287,9 +301,11 @@ def _captured(
     problems = (*read.problems, *_repository_problems(read), *_finding_problems(observation))
     verdict = combine([Verdict.PROVEN, *(verdict for verdict, _ in problems)])
     reason = "; ".join(text for _, text in problems) or reading.reason
-    section = file_section(source.name, read.files)
+    needed = (*files_of(read.links), *read.files)
+    section = file_section(source.name, needed)
     files = [record for record in read.files if record.kind == "file"]
     total = sum(record.size for record in files)
+    observation = replace(observation, details=telling_links(observation.details, read.links))
     record = SourceRecord(
         name=source.name,
         kind=source.kind,
@@ -300,8 +316,8 @@ def _captured(
         snapshots=snapshots,
         captured_from=window[0],
         captured_to=window[1],
-        files=len(files),
-        bytes=total,
+        files=len(files) + len(read.links),
+        bytes=total + sum(link.size for link in read.links),
         files_sha256=section_digest(section),
         observation=observation,
     )
@@ -317,7 +333,7 @@ def _captured(
         seconds=round(window[2], 3),
         reason=reason,
     )
-    return Captured(record, result, read.files, section, read.states)
+    return Captured(record, result, needed, section, read.states)
 
 
 def _bytes_added(read: _Reading) -> int:

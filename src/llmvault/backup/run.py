@@ -28,6 +28,7 @@ from llmvault.recovery_points.ownership import TAG
 from llmvault.restic.command import BackupOptions
 from llmvault.restic.repo import BackupOutcome, healing_locks
 from llmvault.snapshotters.model import Held
+from llmvault.sources.interface import BuildsOnEarlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +138,18 @@ def _run(
         outcomes = _store(open_ports, admission, writer, data)
     ports.memory.keep_manifest(manifest.id, data)
     _remember(open_ports, plan, captured, admission.identities)
+    settled = _settle(open_ports, plan, captured)
     repositories = _repository_results(ports, admission.refused, outcomes)
-    verdict = combine([manifest.verdict, *(repository.verdict for repository in repositories)])
+    verdict = combine(
+        [manifest.verdict, *(one.verdict for one in repositories), *(c.verdict for c in settled)]
+    )
     result = BackupResult(
         recovery_point=manifest.id,
         plan=request.plan,
         verdict=verdict,
         sources=tuple(c.result for c in captured),
         repositories=repositories,
-        checks=manifest.checks,
+        checks=(*manifest.checks, *settled),
         seconds=round(ports.clock.monotonic() - began, 3),
     )
     return result, manifest, data
@@ -399,6 +403,27 @@ def _remember(
             ports.memory.remember_files(plan.plan, taken.record.name, taken.states)
     repositories = {**last.repositories, **identities}
     ports.memory.remember_run(plan.plan, LastRun(plan.recovery_point, parents, repositories))
+
+
+def _settle(
+    ports: BackupPorts, plan: BackupPlan, captured: Sequence[Captured]
+) -> tuple[Check, ...]:
+    """Tell sources that build on earlier captures what this one is now; return what went wrong.
+
+    The manifest is stored by then: a run that dies before is one that the next does not build on.
+    """
+    problems = []
+    for taken in captured:
+        name, source = taken.record.name, ports.sources[taken.record.name]
+        if not isinstance(source, BuildsOnEarlier):
+            continue
+        stored = bool(taken.record.snapshots)
+        try:
+            source.settle(plan.plan, plan.recovery_point, stored=stored)
+        except VaultError as error:
+            detail = f"left behind, the next run tries again: {error.diagnostics()}"
+            problems.append(Check("snapshots", name, Verdict.UNPROVEN, detail))
+    return tuple(problems)
 
 
 def _repository_results(

@@ -27,7 +27,13 @@ from llmvault.restore.fetch import FetchPorts, fetch
 from llmvault.restore.model import Fetched, FetchPlan, RestoreRequest, RestoreResult, TargetFacts
 from llmvault.restore.plan import plan_fetch, refuse_other_kind, refuse_target, split_address
 from llmvault.restore.records import Stores, load_records
-from llmvault.sources.interface import ImportsRecords, Loads, Source
+from llmvault.sources.interface import (
+    ImportsRecords,
+    Loads,
+    Observation,
+    Source,
+    TellsByHand,
+)
 from llmvault.sources.records.layout import is_capture
 
 
@@ -205,7 +211,20 @@ def _own_checks(ports: RestorePorts, manifest: Manifest, fetched: Fetched) -> tu
     source = ports.sources.get(fetched.source)
     if source is None:
         return ()
-    return source.check(fetched.path, manifest.source(fetched.source).observation)
+    recorded = manifest.source(fetched.source).observation
+    checks = source.check(fetched.path, recorded)
+    if isinstance(source, TellsByHand) and combine(c.verdict for c in checks) is Verdict.PROVEN:
+        _tell_by_hand(source, fetched, recorded)
+    return checks
+
+
+def _tell_by_hand(source: TellsByHand, fetched: Fetched, recorded: Observation) -> None:
+    """Write beside the restored directory what to do with it without llmvault."""
+    path = fetched.path.with_name(f"{fetched.source}.README")
+    try:
+        path.write_text(source.by_hand(fetched.path, recorded), encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _load(

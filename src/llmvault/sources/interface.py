@@ -143,6 +143,42 @@ class TreeCapture:
     observation: Observation | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A stream that an earlier recovery point stored and later ones build on.
+
+    Attributes:
+        recovery_point: the one that stored it.
+        path: its file in the restic snapshot.
+        snapshots: repository name -> restic snapshot id.
+    """
+
+    recovery_point: str
+    path: str
+    size: int
+    mode: int
+    sha256: str
+    snapshots: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Building:
+    """What a capture may build on.
+
+    Attributes:
+        plan: the backup plan; empty outside of one.
+        recovery_point: the one that is being made.
+        links: what the newest stored one consists of, oldest first, all of it still in every
+            repository that is written to; empty when nothing can be built on.
+        reason: why `links` is empty.
+    """
+
+    plan: str
+    recovery_point: str
+    links: tuple[Link, ...] = ()
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class StreamCapture:
     """One file that is produced while restic reads it.
@@ -152,11 +188,13 @@ class StreamCapture:
         chunks: the bytes; raises VaultError when the producer fails, so that no snapshot is made of
             a torn dump.
         observation: as for :class:`TreeCapture`.
+        links: the earlier streams without which this one cannot be restored, oldest first.
     """
 
     filename: str
     chunks: Iterator[bytes]
     observation: Observation | None = None
+    links: tuple[Link, ...] = ()
 
 
 Capture = TreeCapture | StreamCapture
@@ -216,6 +254,38 @@ class ReadsInPlace(Protocol):
 
     def seen_at(self, place: Path) -> Source:
         """Return the same source with its files at another place, which shows what was there."""
+
+
+@runtime_checkable
+class BuildsOnEarlier(Protocol):
+    """Capability: a capture may hold only what changed since an earlier one of the same plan.
+
+    What it builds on stays in the repositories as long as it is needed, and is restored with it.
+    """
+
+    def last_point(self, plan: str) -> str:
+        """Return the recovery point that the next capture can build on; empty for none."""
+
+    def building(self, building: Building) -> Source:
+        """Return the same source, captured as part of a run."""
+
+    def settle(self, plan: str, recovery_point: str, *, stored: bool) -> None:
+        """Hear that a run is over; keep what the next one needs, and remove what no one does.
+
+        Args:
+            stored: whether the capture is in a repository, and the manifest with it.
+
+        Raises:
+            VaultError: when something of ours could not be removed; the next run tries again.
+        """
+
+
+@runtime_checkable
+class TellsByHand(Protocol):
+    """Capability: restored files come with words on what to do with them without llmvault."""
+
+    def by_hand(self, restored: Path, recorded: Observation) -> str:
+        """Return a text for people; written beside the restored directory."""
 
 
 @runtime_checkable
