@@ -182,8 +182,8 @@ class Reason:
 
     Attributes:
         rule: ``last`` … ``yearly``, ``oldest …``, ``within …``, ``tag``; ``last-proven``,
-            ``minimum``, ``hold``, ``running``, ``clock``; ``no-rule``, ``dead``, ``lock``; of
-            copies of the installation also ``recovery`` and ``superseded``.
+            ``minimum``, ``needed``, ``hold``, ``running``, ``clock``; ``no-rule``, ``dead``,
+            ``lock``; of copies of the installation also ``recovery`` and ``superseded``.
         text: in a sentence.
         until: when the reason ends, where that is known.
     """

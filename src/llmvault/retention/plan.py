@@ -9,6 +9,7 @@ from typing import Any
 
 from llmvault.core.units import format_time
 from llmvault.holds.model import Hold
+from llmvault.recovery_points.links import needed_by
 from llmvault.retention.model import (
     Approved,
     ClassFacts,
@@ -132,6 +133,8 @@ def _repository(facts: RepositoryFacts, rules: ClassRules, world: World) -> Repo
         reasons |= _kept_in_group(group, rules, world.now)
     for point in facts.points:
         reasons.setdefault(point.id, []).extend(_held(point, world.holds))
+    for identity, reason in tuple(_needed(facts.points, reasons)):
+        reasons[identity].append(reason)
     decisions = tuple(
         _decision(point, reasons[point.id], facts.locks, world.now)
         for point in reversed(newest_first(facts.points))
@@ -264,6 +267,30 @@ def _minimum(
         if point.id not in staying:
             yield point, Reason("minimum", f"one of the {rules.minimum} that must stay")
             missing -= 1
+
+
+def _needed(
+    points: Sequence[Point], reasons: Mapping[str, Sequence[Reason]]
+) -> Iterator[tuple[str, Reason]]:
+    """Yield the points without whose streams one that stays could not be restored.
+
+    A point names all that it builds on, so there is nothing to follow.
+    """
+    builders: dict[str, list[str]] = {}
+    for point in points:
+        if reasons[point.id]:
+            for needed in needs_of(point):
+                builders.setdefault(needed, []).append(point.id)
+    for point in points:
+        if found := sorted(builders.get(point.id, ())):
+            several = f" and {len(found) - 1} more stay and build on it"
+            ending = several if len(found) > 1 else " stays and builds on it"
+            yield point.id, Reason("needed", f"{found[0]}{ending}")
+
+
+def needs_of(point: Point) -> frozenset[str]:
+    """Return the recovery points that the snapshots of one build on."""
+    return frozenset(needed for tags in point.tags for needed in needed_by(tags))
 
 
 def _held(point: Point, holds: Sequence[Hold]) -> Iterator[Reason]:
@@ -414,7 +441,9 @@ def forbidden(target: Target, world: World, sources: Mapping[str, str]) -> str:
             if repository.name == target.repository:
                 if not target.plan:
                     return _copy_forbidden(target, _copies(repository, facts.rules, world.now))
-                return _forbidden_here(target, repository)
+                return _forbidden_here(target, repository) or _needed_now(
+                    target, repository, world.holds
+                )
     return f"repository {target.repository} is no longer in its class"
 
 
@@ -432,4 +461,18 @@ def _forbidden_here(target: Target, repository: RepositoryFacts) -> str:
         return "it is the last proven one"
     if not any(point.complete and point.id != target.point for point in group):
         return "no other recovery point of its plan would be left"
+    return ""
+
+
+def _needed_now(target: Target, repository: RepositoryFacts, holds: Sequence[Hold]) -> str:
+    """Return which point that cannot go builds on a target; empty when none does."""
+    for group in _groups(repository.points).values():
+        best = last_proven(group)
+        for point in group:
+            if target.point not in needs_of(point):
+                continue
+            if point is best:
+                return f"{point.id} builds on it, which is the last proven one"
+            if any(covers(hold, point.id, point.sources) for hold in holds):
+                return f"{point.id} builds on it, which is held"
     return ""

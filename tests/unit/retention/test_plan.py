@@ -145,6 +145,44 @@ def test_a_failed_drill_takes_the_rank_away() -> None:
     assert "no drill has proved any" in found[old.id].why
 
 
+def building_on(*needed: Point) -> tuple[frozenset[str], ...]:
+    return (frozenset({"t", *(f"llmvault:needs={one.id}" for one in needed)}),)
+
+
+def test_what_a_point_builds_on_stays_with_it() -> None:
+    full, other = point(9), point(8)
+    second = point(5, tags=building_on(full))
+    third = point(1, tags=building_on(full, second))
+    found = decided(world(full, other, second, third))
+    assert [found[one.id].keep for one in (full, other, second, third)] == [True, False, True, True]
+    assert [reason.rule for reason in found[full.id].reasons] == ["needed"]
+    assert found[full.id].why == f"{third.id} stays and builds on it"
+    both = decided(world(full, second, third, keep=KeepRules(counts={"last": 2})))
+    assert both[full.id].why == f"{second.id} and 1 more stay and build on it"
+    assert not found[other.id].keep
+
+
+def test_what_only_a_deleted_point_builds_on_goes() -> None:
+    full = point(9)
+    second = point(5, tags=building_on(full))
+    new = point(1)
+    assert staying(world(full, second, new)) == {new.id}
+
+
+def test_what_a_held_point_builds_on_is_not_deleted_after_all() -> None:
+    full = point(9)
+    second = point(5, tags=building_on(full))
+    new = point(1)
+    seen = world(full, second, new)
+    targets = {one.point: one for one in approved(plan_retention(seen)).targets("standard")}
+    assert forbidden(targets[full.id], seen, {}) == ""
+    held = replace(seen, holds=(hold("recovery-point", second.id),))
+    assert forbidden(targets[full.id], held, {}) == f"{second.id} builds on it, which is held"
+    assert staying(held) == {full.id, second.id, new.id}
+    last = world(full, replace(second, rank=Rank.DRILLED), new)
+    assert forbidden(targets[full.id], last, {}).endswith("which is the last proven one")
+
+
 def test_the_minimum_takes_the_best() -> None:
     bad = point(1, rank=Rank.FAILED)
     good = [point(days) for days in (5, 6, 7)]
