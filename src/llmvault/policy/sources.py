@@ -369,6 +369,32 @@ class WeaviateSource(SourceBase, WeaviateServer):
     )
 
 
+class ZfsStreamSource(SourceBase):
+    """A ZFS dataset as `zfs send` writes it: raw, so an encrypted one stays encrypted."""
+
+    kind: Literal["zfs_stream"] = Field(description="a ZFS dataset as a stream of zfs send")
+    dataset: str = Field(
+        pattern="^[A-Za-z][A-Za-z0-9_.:-]*(/[A-Za-z0-9_.: -]+)*$",
+        description="pool/name of a filesystem or volume, as `zfs list` shows it",
+    )
+    recursive: bool = Field(
+        False, description="with the datasets below it and the snapshots that they have"
+    )
+    raw: bool = Field(
+        True,
+        description="as it lies on disk: compressed and encrypted, readable with the dataset's own "
+        "key only, which need not be loaded; false sends an encrypted dataset in the clear",
+    )
+    incremental: bool = Field(
+        True,
+        description="send what changed since the plan's previous recovery point, while its "
+        "snapshot exists; what that needs is kept by retention",
+    )
+    full_every: int = Field(
+        14, ge=1, le=1000, description="streams of a chain at most; then a full one begins the next"
+    )
+
+
 Source = Annotated[
     HfCacheSource
     | ModelDirSource
@@ -386,6 +412,7 @@ Source = Annotated[
     | FaissSource
     | ElasticsearchSource
     | OpenSearchSource
-    | WeaviateSource,
+    | WeaviateSource
+    | ZfsStreamSource,
     Field(discriminator="kind"),
 ]

@@ -473,6 +473,6 @@ def _needed_now(target: Target, repository: RepositoryFacts, holds: Sequence[Hol
                 continue
             if point is best:
                 return f"{point.id} builds on it, which is the last proven one"
-            if any(covers(hold, point.id, point.sources) for hold in holds):
+            if any(covers(hold, point.id, point.time, point.sources) for hold in holds):
                 return f"{point.id} builds on it, which is held"
     return ""

@@ -110,7 +110,7 @@ def service_of(app: App, request: InstallRequest) -> Service:
     local = [one.local_path for one in app.policy.repositories.values() if one.local_path]
     items = (*app.policy.plans.values(), *app.policy.sources.values())
     asked = {getattr(item, "snapshot", None) for item in items}
-    snapshots = bool(asked - {None, "none"})
+    snapshots = bool(asked - {None, "none"}) or _takes_streams(app)
     return Service(
         program=(sys.executable, "-m", "llmvault"),
         environment={
@@ -140,6 +140,11 @@ def _btrfs_below(app: App) -> Iterator[Path]:
     paths = (getattr(source, "path", None) for source in app.policy.sources.values())
     holding = (mount_of(path.resolve(), mounts) for path in paths if path is not None)
     yield from dict.fromkeys(mount.point for mount in holding if mount.kind == "btrfs")
+
+
+def _takes_streams(app: App) -> bool:
+    """Whether a source takes snapshots of its own, for which a backup needs the same rights."""
+    return any(source.kind == "zfs_stream" for source in app.policy.sources.values())
 
 
 def _credentials(app: App) -> Iterator[str]:

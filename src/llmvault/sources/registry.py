@@ -39,6 +39,7 @@ DRIVERS: Mapping[str, tuple[str, str]] = {
     "elasticsearch": ("llmvault.sources.elasticsearch", "ElasticsearchIndexes"),
     "opensearch": ("llmvault.sources.elasticsearch", "OpenSearchIndexes"),
     "weaviate": ("llmvault.sources.weaviate", "WeaviateCollections"),
+    "zfs_stream": ("llmvault.sources.zfs_stream", "ZfsStream"),
 }
 
 IMPORTERS: Mapping[str, tuple[str, str]] = {

@@ -1,0 +1,5 @@
+"""ZFS datasets, captured as the streams that ``zfs send`` writes."""
+
+from llmvault.sources.zfs_stream.store import ZfsStream
+
+__all__ = ["ZfsStream"]
