@@ -402,6 +402,9 @@ def test_a_snapshot_that_cannot_be_destroyed_is_told(vault: Vault, pool: Pool) -
     result, _ = vault.backup()
     assert result.verdict is Verdict.UNPROVEN
     assert [one.name for one in result.checks] == ["snapshots"]
+    again, _ = _unproven(vault)
+    assert "is busy" in again.sources[0].reason
+    assert again.sources[0].snapshot, "it is backed up all the same"
     pool.change()
     backup(vault)
     assert len(ours(pool)) == 1

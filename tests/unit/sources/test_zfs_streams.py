@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import struct
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from llmvault.policy.sources import ZfsStreamSource
 from llmvault.sources.interface import Building, Link, SourcePorts
 from llmvault.sources.zfs_stream import ZfsStream
 from llmvault.sources.zfs_stream.journal import refuse_foreign
+from llmvault.sources.zfs_stream.receiving import scratch_pool
 from llmvault.sources.zfs_stream.streams import StreamFile, broken_link, chain_in, parse_name, walk
 from tests.fakes.recorded_runner import Answer, RecordedRunner
 
@@ -164,3 +166,44 @@ def test_without_zstream_the_records_are_not_walked(tmp_path: Path) -> None:
 class _NotInstalled(RecordedRunner):
     def start(self, command: object, **_: object) -> object:  # type: ignore[override]
         raise UnavailableError("zstream", "is not installed or not on PATH", "install it")
+
+
+def test_pools_that_dead_drills_left_are_destroyed_and_no_others(tmp_path: Path) -> None:
+    runner = RecordedRunner()
+    journals = tmp_path / "pools"
+    journals.mkdir()
+    (journals / "llmvault-drill-dead.pool").touch()
+    with (journals / "llmvault-drill-alive.pool").open("w") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        with scratch_pool(runner, tmp_path, "new", 1 << 20, journals) as pool:
+            (device,) = tmp_path.glob("*.vdev")
+            assert device.stat().st_size > 1 << 30
+    assert pool == "llmvault-drill-new"
+    destroyed = [line for line in runner.asked if "destroy" in line]
+    assert destroyed == [
+        "zpool destroy -f llmvault-drill-dead",
+        "zpool destroy -f llmvault-drill-new",
+    ]
+    assert [one.name for one in journals.iterdir()] == ["llmvault-drill-alive.pool"]
+    assert list(tmp_path.glob("*.vdev")) == []
+
+
+def test_a_pool_that_cannot_be_destroyed_is_found_by_the_next_drill(tmp_path: Path) -> None:
+    busy = Answer(stderr="cannot destroy 'x': pool is busy\n", exit_code=1)
+    runner = RecordedRunner({"zpool destroy": [busy]})
+    with (
+        pytest.raises(UnavailableError, match="busy"),
+        scratch_pool(runner, tmp_path, "new", 1 << 20, tmp_path / "pools"),
+    ):
+        pass
+    assert [one.stem for one in (tmp_path / "pools").iterdir()] == ["llmvault-drill-new"]
+
+
+def test_a_scratch_disk_that_is_too_small_is_told_before_a_pool_is_made(tmp_path: Path) -> None:
+    runner = RecordedRunner()
+    with (
+        pytest.raises(UnavailableError, match="are free"),
+        scratch_pool(runner, tmp_path, "new", 1 << 60, None),
+    ):
+        pass
+    assert runner.asked == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from llmvault.core.errors import IntegrityError, RefusedError, UnavailableError, VaultError
 from llmvault.core.files import private_directory
 from llmvault.core.process import Runner
+from llmvault.core.units import format_size
 from llmvault.sources.interface import CollectionFacts
 from llmvault.sources.zfs_stream.commands import (
     attempt,
@@ -131,6 +133,7 @@ def scratch_pool(
     if journals is not None:
         private_directory(journals)
         _destroy_dead(runner, journals)
+    _demand_space(scratch, bytes_needed)
     pool = f"{_POOL_PREFIX}{token}"
     device = scratch / f"{pool}.vdev"
     with device.open("wb") as file:
@@ -140,6 +143,7 @@ def scratch_pool(
         try:
             succeed(
                 runner, f"pool {pool}", "zpool", "create", "-f", "-o", "cachefile=none",
+                "-o", "failmode=continue",
                 "-O", "canmount=off", "-O", "mountpoint=none", pool, str(device),
             )  # fmt: skip
         except BaseException:
@@ -150,6 +154,18 @@ def scratch_pool(
         finally:
             _destroy_pool(runner, pool)
             _forget(device, journal)
+
+
+def _demand_space(scratch: Path, bytes_needed: int) -> None:
+    """Raise unless what is received fits: a pool whose file cannot grow hangs those who use it."""
+    wanted = bytes_needed * 5 // 4 + _SPARE // 4
+    free = shutil.disk_usage(scratch).free
+    if free < wanted:
+        raise UnavailableError(
+            f"scratch directory {scratch}",
+            f"a pool to receive into needs {format_size(wanted)}, {format_size(free)} are free",
+            "free space or set LLMVAULT_SCRATCH",
+        )
 
 
 def _forget(device: Path, journal: Path | None) -> None:

@@ -69,11 +69,19 @@ class OwnSnapshots:
         Raises:
             VaultError: when one could not be destroyed; the next run tries again.
         """
-        journal = self._journal()
-        for handle in journal.pending:
-            self._destroy(handle)
+        trouble: VaultError | None = None
+        gone = []
+        for handle in self._journal().pending:
+            try:
+                self._destroy(handle)
+            except VaultError as error:
+                trouble = trouble or error
+                continue
             self._write(self._journal().without((handle,)))
-        return journal.pending
+            gone.append(handle)
+        if trouble:
+            raise trouble
+        return tuple(gone)
 
     def discard(self, handle: str) -> None:
         """Destroy the snapshot of a run that came to nothing; what fails is left to the next."""

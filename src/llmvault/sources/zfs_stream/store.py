@@ -15,6 +15,7 @@ from llmvault.core.errors import (
     PolicyError,
     RefusedError,
     UnavailableError,
+    VaultError,
 )
 from llmvault.core.ids import RandomIds
 from llmvault.core.units import format_size
@@ -163,7 +164,7 @@ class ZfsStream:
         """Yield the stream of a new snapshot; outside of a plan it is full and nothing stays."""
         run, config = self._run, self._config
         own = self._own(run.plan)
-        swept = own.sweep()  # the plan's lock is ours: whoever made them is dead
+        swept = _sweep_dead(own)
         datasets = self._datasets()
         base = self._base()
         handle = self._handle(run.recovery_point or RandomIds().token())
@@ -250,13 +251,10 @@ class ZfsStream:
         datasets: tuple[Dataset, ...],
         snapshots: tuple[Snapshot, ...],
         base: _Base,
-        swept: tuple[str, ...],
+        swept: tuple[Finding, ...],
     ) -> Observation:
         seen = self._observation(datasets)
-        findings = list(seen.findings)
-        if swept:
-            detail = f"an earlier run left {', '.join(swept)}: destroyed"
-            findings.append(Finding("swept", "", detail, "warning"))
+        findings = [*seen.findings, *swept]
         if base.lost:
             detail = f"sent in full, not as an increment: {base.reason}"
             findings.append(Finding("sent-in-full", "", detail, "warning"))
@@ -377,6 +375,21 @@ class _Received:
         raise PolicyError(
             f"dataset {collection}", "it holds no vectors", "search the store that lies on it"
         )
+
+
+def _sweep_dead(own: OwnSnapshots) -> tuple[Finding, ...]:
+    """Destroy what earlier runs left; the plan's lock is ours, so whoever made it is dead.
+
+    What cannot be destroyed keeps nothing from being backed up, and is told each time.
+    """
+    try:
+        swept = own.sweep()
+    except VaultError as error:
+        return (Finding("left-behind", "", f"{error.thing}: {error.cause}", "unproven"),)
+    if not swept:
+        return ()
+    detail = f"an earlier run left {', '.join(swept)}: destroyed"
+    return (Finding("swept", "", detail, "warning"),)
 
 
 def _guid_lines(recorded: Observation) -> Iterator[str]:
