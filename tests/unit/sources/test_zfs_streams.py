@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from llmvault.core.clock import SystemClock
 from llmvault.core.errors import IntegrityError, RefusedError, UnavailableError
+from llmvault.core.process import Command, Process
 from llmvault.core.secrets import SecretResolver
 from llmvault.policy.sources import ZfsStreamSource
 from llmvault.sources.interface import Building, Link, SourcePorts
@@ -164,7 +165,7 @@ def test_without_zstream_the_records_are_not_walked(tmp_path: Path) -> None:
 
 
 class _NotInstalled(RecordedRunner):
-    def start(self, command: object, **_: object) -> object:  # type: ignore[override]
+    def start(self, command: Command, *, stdin: bool = False, log: Path | None = None) -> Process:
         raise UnavailableError("zstream", "is not installed or not on PATH", "install it")
 
 
