@@ -210,6 +210,7 @@ def test_without_the_snapshot_before_it_is_sent_in_full_and_told(vault: Vault, p
     assert told(manifest)["kind"] == "full"
     assert "is gone" in told(manifest)["reason"]
     assert findings(manifest) == ["sent-in-full"]
+    assert "in full, not as an increment" in manifest.source("tank").reason
 
 
 def test_a_missing_link_is_refused_before_anything_is_received(vault: Vault, pool: Pool) -> None:

@@ -110,7 +110,11 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A tree's or a stream's reading, brought to one shape; `links` is what a stream builds on."""
+    """A tree's or a stream's reading, brought to one shape; `links` is what a stream builds on.
+
+    Attributes:
+        reason: what was read, where the plan's own reason does not tell.
+    """
 
     layout: str
     files: tuple[FileRecord, ...]
@@ -118,6 +122,7 @@ class _Reading:
     problems: tuple[tuple[Verdict, str], ...]
     states: Mapping[str, FileState]
     links: tuple[Link, ...] = ()
+    reason: str = ""
 
 
 def tags_of(plan: BackupPlan, source: str) -> tuple[str, ...]:
@@ -254,7 +259,9 @@ def _read(
 def _from_stream(capture: StreamCapture, stream: StreamReading) -> _Reading:
     record = FileRecord(capture.filename, "file", stream.size, 0o644, stream.sha256)
     problems = () if stream.size else ((Verdict.UNPROVEN, "the dump is empty"),)
-    return _Reading("stream", (record,), stream.outcomes, problems, {}, capture.links)
+    return _Reading(
+        "stream", (record,), stream.outcomes, problems, {}, capture.links, capture.reason
+    )
 
 
 def _from_tree(tree: TreeReading) -> _Reading:
@@ -300,7 +307,7 @@ def _captured(
     }
     problems = (*read.problems, *_repository_problems(read), *_finding_problems(observation))
     verdict = combine([Verdict.PROVEN, *(verdict for verdict, _ in problems)])
-    reason = "; ".join(text for _, text in problems) or reading.reason
+    reason = "; ".join(text for _, text in problems) or read.reason or reading.reason
     needed = (*files_of(read.links), *read.files)
     section = file_section(source.name, needed)
     files = [record for record in read.files if record.kind == "file"]

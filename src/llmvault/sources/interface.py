@@ -189,12 +189,14 @@ class StreamCapture:
             a torn dump.
         observation: as for :class:`TreeCapture`.
         links: the earlier streams without which this one cannot be restored, oldest first.
+        reason: what the stream holds and why, where that is not always the same.
     """
 
     filename: str
     chunks: Iterator[bytes]
     observation: Observation | None = None
     links: tuple[Link, ...] = ()
+    reason: str = ""
 
 
 Capture = TreeCapture | StreamCapture

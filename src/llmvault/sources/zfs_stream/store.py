@@ -68,6 +68,13 @@ class _Base:
     reason: str
     lost: bool = False
 
+    @property
+    def told(self) -> str:
+        """What the stream holds and why."""
+        if self.kept:
+            return f"an increment: {self.reason}"
+        return f"sent in full{', not as an increment' * self.lost}: {self.reason}"
+
 
 class ZfsStream:
     """A dataset, captured by ``zfs send`` as one stream of a snapshot that is ours.
@@ -179,7 +186,7 @@ class ZfsStream:
             with start(self._runner, *self._sending(handle, base)) as process:
                 chunks = output(process, f"dataset {config.dataset}")
                 links = run.links if base.kept else ()
-                yield StreamCapture(stream.name, chunks, observation, links)
+                yield StreamCapture(stream.name, chunks, observation, links, base.told)
         except BaseException:
             own.discard(handle)
             raise
@@ -256,8 +263,7 @@ class ZfsStream:
         seen = self._observation(datasets)
         findings = [*seen.findings, *swept]
         if base.lost:
-            detail = f"sent in full, not as an increment: {base.reason}"
-            findings.append(Finding("sent-in-full", "", detail, "warning"))
+            findings.append(Finding("sent-in-full", "", base.told, "warning"))
         stream = {
             "kind": "increment" if base.kept else "full",
             "reason": base.reason,
