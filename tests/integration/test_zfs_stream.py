@@ -1,6 +1,6 @@
 """ZFS datasets as streams: backed up, built on, restored and drilled, with real restic.
 
-Every test runs against our fake ``zfs``, and against a real pool where the kernel has ZFS.
+Every test runs against our fake ``zfs``, or against a real pool where the kernel has ZFS.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ OURS = "@llmvault-stream-"
 @pytest.fixture(params=["fake", "real"])
 def pool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pool]:
     """A pool with an encrypted dataset; none of our snapshots but the kept one is left in it."""
+    if request.param == "fake" and os.access("/dev/zfs", os.W_OK):
+        pytest.skip("here is a real one")
     if request.param == "fake":
         made = fake_pool(tmp_path)
         made.create(DATASET, encrypted=True)
