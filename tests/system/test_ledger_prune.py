@@ -83,14 +83,14 @@ def test_a_pruned_ledger_comes_back_as_it_was(old: History) -> None:
     for place in (old.state, old.deployment.policies):
         shutil.rmtree(place)
     made = old.deployment
-    place = (
+    where = (
         "--repository",
         str(made.repository),
         "--password",
         f"file:{made.base}/secrets/password",
     )
     pinned = ("--pinned", str(made.base / "witness"))
-    back = old.run("init", "--recover", *place, *pinned)
+    back = old.run("init", "--recover", *where, *pinned)
     assert (back.exit_code, back.document["verdict"]) == (0, "proven"), back
     assert "those before 512 are pruned" in back.named("checks", "entries")["detail"]
     shown = old.run("ledger", "show", "--from", "0").document["entries"]

@@ -100,7 +100,8 @@ def test_a_digest_is_shown_written_and_sent_once(point: Deployment) -> None:
             "notify:\n"
             "  owners:\n"
             f"    {{kind: email, server: 127.0.0.1, port: {box.port}, security: none,\n"
-            "     backoff: 0s, attempts: 2, sender: vault@example.org, recipients: [ops@example.org]}\n"
+            "     backoff: 0s, attempts: 2, sender: vault@example.org,\n"
+            "     recipients: [ops@example.org]}\n"
             "  log: {kind: file, path: ../../told.jsonl, digest: true}\n"
             "  quiet: {kind: file, path: ../../quiet.jsonl}\n"
         )

@@ -34,8 +34,8 @@ def lost_and_found(
     pinned = machine.base / "kept-outside"
     pinned.write_text(newest["checkpoint"])
 
-    place = ("--repository", address, "--password", "env:PW", "--pinned", str(pinned))
-    back = machine.run("init", "--recover", *place, "--json", more={**variables, "PW": PASSWORD})
+    where = ("--repository", address, "--password", "env:PW", "--pinned", str(pinned))
+    back = machine.run("init", "--recover", *where, "--json", more={**variables, "PW": PASSWORD})
     assert done(back).document["verdict"] == "proven"
     assert (machine.policies / "policy.yaml").read_bytes() == policy
     shown = machine.run("ledger", "show", "--json").document["entries"]

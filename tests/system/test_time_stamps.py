@@ -81,8 +81,8 @@ def test_stamps_come_back_with_the_ledger_and_verify(
     for place in (fresh.state, fresh.policies):
         shutil.rmtree(place)
     password = f"file:{fresh.base / 'secrets/password'}"
-    place = ("--repository", str(fresh.repository), "--password", password)
-    back = fresh.run("init", "--recover", *place, "--json")
+    where = ("--repository", str(fresh.repository), "--password", password)
+    back = fresh.run("init", "--recover", *where, "--json")
     assert (back.exit_code, back.document["verdict"]) == (0, "proven"), back
     found = {path.name: path.read_bytes() for path in (fresh.state / "ledger/stamps").iterdir()}
     assert found == stamps

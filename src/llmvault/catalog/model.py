@@ -198,6 +198,17 @@ class HostToday:
     findings: int
 
 
+def in_short(host: HostEntry) -> HostToday:
+    """Return a host without what it knows to be wrong."""
+    found = len(host.findings)
+    return HostToday(host.name, host.seen, host.heartbeat_s, host.version, host.plans, found)
+
+
+def drill_in_short(drill: DrillEntry) -> NewestDrill:
+    """Return how a drill ended."""
+    return NewestDrill(drill.host, drill.plan, drill.verdict, drill.rto_measured_s)
+
+
 @dataclass(frozen=True, slots=True)
 class FleetToday:
     """What tells how the hosts of a fleet stand.

@@ -117,11 +117,10 @@ def run(
     vault, output = build_app(policies=policies, state=state), Output(json=json)
     names = class_names(vault, classes or ())
     ports = retention_ports(vault, names)
-    done = run_scheduled(
-        lambda chosen: retention_ports(vault, chosen), names, who_asks(ports.access, "")
-    )
-    if done.applied:
-        keep_copy(vault, output)
+    with keeping_copy(vault, output):
+        done = run_scheduled(
+            lambda chosen: retention_ports(vault, chosen), names, who_asks(ports.access, "")
+        )
     output.emit_json(scheduled_document(done))
     show_scheduled(output, done)
     return done.verdict.exit_code

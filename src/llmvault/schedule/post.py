@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmvault.app import App
 from llmvault.app.notify import Signal, post_of, targets_named
+from llmvault.catalog.model import drill_in_short, in_short
 from llmvault.core.errors import PolicyError, UnavailableError
 from llmvault.core.files import write_durably
 from llmvault.core.units import format_time
@@ -19,10 +20,10 @@ from llmvault.notify.model import Delivered
 from llmvault.policy.notify import PingTarget, Reader
 from llmvault.schedule.digest import Digest, make_digest
 from llmvault.schedule.digest_text import message_of_digest, page_of
-from llmvault.schedule.findings import BEATS_UNTIL_SILENT
 from llmvault.schedule.fleet import standings
 from llmvault.schedule.judge import Judge, Troubles
 from llmvault.schedule.letters import trial_message
+from llmvault.schedule.model import BEATS_UNTIL_SILENT
 from llmvault.schedule.plan import jobs_of
 from llmvault.schedule.wiring import journal_of
 
@@ -79,9 +80,8 @@ def digest_of(app: App, begin: datetime, end: datetime) -> Digest:
     if own is None or (now - own.seen).total_seconds() > BEATS_UNTIL_SILENT * own.heartbeat_s:
         entries[me] = _look(app, now)  # no scheduler runs here that would have looked
     hosts = tuple(entries[name] for name in sorted(entries))
-    stand = standings(
-        hosts, catalog.newest_points(now + CLOCK_TOLERANCE), catalog.newest_drills(), now
-    )
+    points, drills = catalog.newest_points(now + CLOCK_TOLERANCE), catalog.newest_drills()
+    stand = standings(map(in_short, hosts), points, map(drill_in_short, drills), now)
     return make_digest(me, now, (begin, end), stand, hosts, catalog.runs_between(begin, end))
 
 

@@ -19,9 +19,9 @@ from llmvault.recovery_points.find import entry_of, local_manifests
 from llmvault.schedule.books import BookStore
 from llmvault.schedule.daemon import Daemon, DaemonPorts, Publisher, Teller
 from llmvault.schedule.execute import ChildExecution
-from llmvault.schedule.findings import BEATS_UNTIL_SILENT, overdue_since
+from llmvault.schedule.findings import overdue_since
 from llmvault.schedule.journal import Journal
-from llmvault.schedule.model import Job
+from llmvault.schedule.model import BEATS_UNTIL_SILENT, Job
 from llmvault.schedule.plan import jobs_of, newest_run
 from llmvault.schedule.tell import PolicyTeller, TellerPorts
 from llmvault.schedule.times import next_after

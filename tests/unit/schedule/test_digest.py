@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
-from llmvault.catalog.model import DrillEntry, HostEntry, NewestPoint, RunEntry
+from llmvault.catalog.model import (
+    DrillEntry,
+    HostEntry,
+    NewestPoint,
+    RunEntry,
+    drill_in_short,
+    in_short,
+)
 from llmvault.schedule.digest import Digest, make_digest
 from llmvault.schedule.digest_text import message_of_digest, page_of, text_of
 from llmvault.schedule.fleet import standings
@@ -38,7 +45,7 @@ def run(name: str, job: str, days: float, outcome: str) -> RunEntry:
 def digest(*runs: RunEntry, drills: tuple[DrillEntry, ...] = ()) -> Digest:
     hosts = (host("gpu-1", NOW, LATE, ODD), host("gpu-2", NOW - timedelta(hours=9)))
     points = [NewestPoint("gpu-1", "nightly", "proven", NOW - timedelta(hours=6))]
-    stand = standings(hosts, points, drills, NOW)
+    stand = standings(map(in_short, hosts), points, map(drill_in_short, drills), NOW)
     return make_digest("gpu-1", NOW, (BEGIN, NOW), stand, hosts, runs)
 
 
