@@ -13,6 +13,7 @@ from typing import Any
 from llmvault.app import App
 from llmvault.core.errors import RefusedError, UnavailableError
 from llmvault.core.files import private_directory, write_durably
+from llmvault.policy.notify import FileTarget
 from llmvault.schedule.units import (
     BACKUP_SERVICE,
     BACKUP_SOCKET,
@@ -108,6 +109,7 @@ def service_of(app: App, request: InstallRequest) -> Service:
     """Return this installation's scheduler as a service."""
     settings = app.settings
     local = [one.local_path for one in app.policy.repositories.values() if one.local_path]
+    told = [one.path.parent for one in app.policy.notify.values() if isinstance(one, FileTarget)]
     items = (*app.policy.plans.values(), *app.policy.sources.values())
     asked = {getattr(item, "snapshot", None) for item in items}
     snapshots = bool(asked - {None, "none"}) or _takes_streams(app)
@@ -125,7 +127,7 @@ def service_of(app: App, request: InstallRequest) -> Service:
         credentials={
             name: _CONFIGURATION / "credentials" / name for name in set(_credentials(app))
         },
-        writable=tuple(dict.fromkeys((settings.state, settings.scratch.parent, *local))),
+        writable=tuple(dict.fromkeys((settings.state, settings.scratch.parent, *local, *told))),
         snapshots=snapshots,
         snapshot_places=tuple(_btrfs_below(app)) if snapshots else (),
         gpu=request.gpu,

@@ -34,6 +34,7 @@ from llmvault.schedule.telling import (
     Book,
     Letter,
     Rules,
+    at_once,
     delivered,
     event_of,
     failed,
@@ -126,7 +127,7 @@ class PolicyTeller:
             self._targets = dict(policy.notify)
             self._severities = dict(policy.telling.severities)
             self._windows = {name: window_of(one) for name, one in policy.windows.items()}
-            self._books = {name: self._books.get(name, Book()) for name in self._targets}
+            self._books = {name: at_once(self._books.get(name, Book())) for name in self._targets}
             for name in self._targets:
                 if name not in self._lines:
                     self._lines[name] = _Line(ThreadPoolExecutor(1, f"tell-{name}"))

@@ -250,6 +250,13 @@ def failed(book: Book, cause: str, now: datetime) -> Book:
     return replace(book, trouble=Trouble(since, now + wait, times, cause))
 
 
+def at_once(book: Book) -> Book:
+    """Return the book of a target that is to be tried without waiting: somebody may have mended it."""
+    if book.trouble is None:
+        return book
+    return replace(book, trouble=replace(book.trouble, again=book.trouble.since))
+
+
 def trouble_finding(host: str, target: str, trouble: Trouble) -> Finding:
     """Return that a target cannot be told anything."""
     return Finding(

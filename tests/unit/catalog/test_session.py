@@ -20,7 +20,7 @@ from sqlalchemy import event
 from sqlmodel import SQLModel
 
 from llmvault.catalog import session
-from llmvault.catalog.model import DrillEntry, HostEntry, PointEntry, RestoreEntry
+from llmvault.catalog.model import DrillEntry, HostEntry, PointEntry, RestoreEntry, RunEntry
 from llmvault.catalog.session import Catalog, open_catalog
 from llmvault.core.errors import IntegrityError, UnavailableError
 from tests.fakes.manifests import FINISHED, STARTED
@@ -280,3 +280,19 @@ def test_one_step_down_keeps_what_older_tables_hold(catalog: Catalog) -> None:
     go(catalog.engine, "head", down=False)
     assert catalog.points() == (POINT,)
     assert catalog.drills() == (DRILL,), "which host drilled is forgotten, the drill is not"
+
+
+def test_the_first_host_that_is_there_and_the_runs_of_a_period(catalog: Catalog) -> None:
+    assert catalog.first_host(FINISHED, beats=5) is None
+    silent = FINISHED - timedelta(hours=1)
+    for name, seen in (("gpu-3", FINISHED), ("gpu-1", silent), ("gpu-2", FINISHED)):
+        catalog.put_host(HostEntry(name, seen, seen, 60.0, "1", "d", {}, {}, ()))
+    assert catalog.first_host(FINISHED, beats=5) == "gpu-2"
+    assert catalog.first_host(silent, beats=5) == "gpu-1"
+    for number in range(4):
+        at = STARTED + number * timedelta(days=1)
+        catalog.put_run(
+            RunEntry(f"r{number}", "j", "backup", "o", "h", at, at, at, 1, "proven", 0, "")
+        )
+    period = (STARTED + timedelta(days=1), STARTED + timedelta(days=3))
+    assert [run.id for run in catalog.runs_between(*period)] == ["r1", "r2"]

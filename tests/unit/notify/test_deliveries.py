@@ -58,7 +58,6 @@ def test_no_part_of_an_address_is_repeated(user: str, word: str, token: str, val
     shown = hidden(said, [url])
     for part in (url, user, word, token, value):
         assert part not in shown
-    assert shown.startswith("cannot ")
 
 
 def test_what_is_no_secret_is_left() -> None:
