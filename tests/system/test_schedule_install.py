@@ -88,6 +88,7 @@ def test_only_the_unit_of_backups_may_mount(fresh: Deployment, tmp_path: Path) -
 
 def test_the_unit_says_what_it_must(fresh: Deployment, tmp_path: Path) -> None:
     fresh.override(_CREDENTIALS)
+    fresh.override("notify: {log: {kind: file, path: /var/log/vault/told.jsonl}}", "told")
     done = install(fresh, tmp_path, "--finish-within", "2m")
     text = (tmp_path / "llmvault.service").read_text()
     for line in (
@@ -100,6 +101,7 @@ def test_the_unit_says_what_it_must(fresh: Deployment, tmp_path: Path) -> None:
     ):
         assert line in text.splitlines()
     assert f"-{fresh.repository}" in text
+    assert "-/var/log/vault" in text
     assert done.document["next_step"].startswith("systemctl daemon-reload")
     again = install(fresh, tmp_path)
     assert again.exit_code == 0, "what it wrote itself it may replace"

@@ -251,7 +251,7 @@ def failed(book: Book, cause: str, now: datetime) -> Book:
 
 
 def at_once(book: Book) -> Book:
-    """Return the book of a target that is to be tried without waiting: somebody may have mended it."""
+    """Return the book of a target that is to be tried without waiting; it may be mended."""
     if book.trouble is None:
         return book
     return replace(book, trouble=replace(book.trouble, again=book.trouble.since))
