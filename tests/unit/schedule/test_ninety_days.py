@@ -46,6 +46,8 @@ jobs:
   locks: {kind: locks, every: 7d}
   tamper: {kind: tamper, at: "0 8 * * wed"}
   evidence: {kind: evidence, at: "0 9 1 * *", hosts: one, frameworks: [dora]}
+  retention: {kind: retention, at: "0 8 * * fri"}
+  digest: {kind: digest, at: "0 7 * * mon"}
   verify-ledger: {kind: ledger_verify, at: "0 10 * * thu"}
   pin-ledger: {kind: ledger_pin, at: "0 11 * * fri"}
 """
