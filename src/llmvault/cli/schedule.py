@@ -121,31 +121,45 @@ def install(
 
 @app.command(hidden=True)
 def ask(
-    place: Annotated[Path, typer.Argument(metavar="SOCKET")],
-    arguments: Annotated[list[str], typer.Argument(metavar="WORD…")],
+    place: Annotated[
+        Path, typer.Argument(metavar="SOCKET", help="Where backups with snapshots are taken.")
+    ],
+    command: Annotated[list[str], typer.Argument(metavar="WORD…", help="backup, and plans.")],
+    json: JsonOption = False,
+    policies: PoliciesOption = None,
+    state: StateOption = None,
 ) -> int:
     """Have a backup taken by the unit that may take snapshots; the scheduler itself uses this."""
     from llmvault.schedule.handover import ask as hand_over
 
-    output, code = Output(json=False), 0
-    for told in hand_over(place, arguments):
+    settings, output = build_app(policies=policies, state=state).settings, Output(json=json)
+    places = ("--policies", str(settings.policies), "--state", str(settings.state))
+    code, lines = 0, []
+    for told in hand_over(place, (*command, *places)):
         if isinstance(told, int):
             code = told
-        else:
+            continue
+        lines.append(told)
+        if not json:
             output.write(f"{told}\n")
+    output.emit_json({"exit_code": code, "output": lines})
     return code
 
 
 @app.command(hidden=True)
-def work() -> int:
+def work(
+    json: JsonOption = False, policies: PoliciesOption = None, state: StateOption = None
+) -> int:
     """Take the backup that is asked for on standard input, a socket; systemd starts this."""
     import socket
 
     from llmvault.schedule.handover import work as carry_out
 
-    vault = build_app(policies=None, state=None)
+    vault = build_app(policies=policies, state=state)
     with socket.socket(fileno=0) as connection:
-        return carry_out(connection, vault.runner, vault.settings.state)
+        code = carry_out(connection, vault.runner, vault.settings.state)
+    Output(json=json).emit_json({"exit_code": code})
+    return code
 
 
 def _row(job: Mapping[str, Any]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class ChildExecution:
         places = ("--policies", str(self.policies()), "--state", str(self.state))
         words = (*arguments, *places)
         if self.backups is not None and job.kind == "backup":
-            words = ("schedule", "ask", str(self.backups), "--", *words)
+            words = ("schedule", "ask", *places, str(self.backups), "--", *arguments)
         argv = (sys.executable, "-m", "llmvault", *words)
         command = Command(argv, environment={PARENT: str(os.getpid())})
         with self.runner.start(command, log=log) as process:
