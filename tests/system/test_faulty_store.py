@@ -28,6 +28,10 @@ from tests.system.stored import Stored, store_deployment
 
 pytestmark = pytest.mark.system
 
+SHORT = """
+    plans: {nightly: {drill: {goldens: [], engines: []}}}
+    repositories: {primary: {verification: {parts: 2}}}
+"""
 EVERY = 13
 FAULTS = {2: SLOW_DOWN, 4: INTERNAL, 6: None, 8: THROTTLED, 10: HALF}
 
@@ -110,7 +114,7 @@ def break_in_the_middle(made: Stored, faulty: Faulty) -> None:
 def test_a_store_that_stays_broken_is_unavailable_and_the_next_run_carries_on(
     fresh: Deployment, moto: Store, faulty: Faulty
 ) -> None:
-    fresh.override("plans: {nightly: {drill: {goldens: [], engines: []}}}")
+    fresh.override(SHORT)
     made = store_deployment(fresh, faulty.url, owner=moto.keys)
     assert made.run("init").exit_code == 0
     fresh.override("repositories: {primary: {patience: 1s}}", name="impatient")
@@ -136,7 +140,7 @@ def test_a_store_that_stays_broken_is_unavailable_and_the_next_run_carries_on(
 def test_a_backup_and_a_restore_get_through(
     fresh: Deployment, moto: Store, faulty: Faulty, tmp_path: Path
 ) -> None:
-    fresh.override("plans: {nightly: {drill: {goldens: [], engines: []}}}")
+    fresh.override(SHORT)
     made = store_deployment(fresh, faulty.url, owner=moto.keys)
     assert made.run("init").exit_code == 0
     came = troubled(faulty)
