@@ -88,6 +88,7 @@ def test_the_doctor_attacks_the_store_and_finds_drift(ceph: Ceph, stored: Stored
     assert [one["setting"] for one in bucket["differences"]] == ["lifecycle"]
     assert stored.run("policy", "apply").exit_code == 0
     assert stored.run("policy", "plan").exit_code == 0
+    assert stored.run("tamper").exit_code == 0, "the keys of backups again: well"
 
 
 def test_locks_are_told_and_extended_on_the_real_server(stored: Stored) -> None:
