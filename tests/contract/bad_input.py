@@ -18,7 +18,7 @@ import pytest
 from llmvault.core.errors import IntegrityError, RefusedError, UnavailableError, VaultError
 from llmvault.core.verdict import Verdict, combine
 from llmvault.sources.interface import ImportsRecords, Loads, Opens, Point, RecordSet, VectorField
-from tests.contract.source import SourceExample, capture_into, through_json
+from tests.contract.source import SourceExample, captured_once, through_json
 from tests.filesystems import need
 
 LARGE = "x" * (16 << 20)
@@ -65,7 +65,7 @@ class BadInputContract:
     def test_a_disk_that_fills_while_it_is_restored(
         self, example: SourceExample, tmp_path: Path
     ) -> None:
-        capture_into(example.source, tmp_path / "restored", tmp_path)
+        captured_once(self, example, tmp_path / "restored", tmp_path)
         assert isinstance(example.source, Loads)
         with small_filesystem(tmp_path / "small", 8) as small:
             with pytest.raises(VaultError) as raised:
@@ -74,7 +74,7 @@ class BadInputContract:
             assert not list(small.iterdir())
 
     def test_a_target_in_use_is_refused(self, example: SourceExample, tmp_path: Path) -> None:
-        capture_into(example.source, tmp_path / "restored", tmp_path)
+        captured_once(self, example, tmp_path / "restored", tmp_path)
         assert isinstance(example.source, Loads)
         used = tmp_path / "used.db"
         used.mkdir()
@@ -85,7 +85,7 @@ class BadInputContract:
         assert [path.name for path in used.iterdir()] == ["of somebody"]
 
     def test_the_live_store_is_no_target(self, example: SourceExample, tmp_path: Path) -> None:
-        capture_into(example.source, tmp_path / "restored", tmp_path)
+        captured_once(self, example, tmp_path / "restored", tmp_path)
         before = _state(example)
         assert isinstance(example.source, Loads)
         with pytest.raises(RefusedError):
@@ -96,7 +96,7 @@ class BadInputContract:
         self, example: SourceExample, tmp_path: Path
     ) -> None:
         restored = tmp_path / "restored"
-        recorded, _ = capture_into(example.source, restored, tmp_path)
+        recorded, _ = captured_once(self, example, restored, tmp_path)
         for path in restored.rglob("*"):
             if path.is_file():
                 os.truncate(path, 0)

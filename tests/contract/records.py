@@ -15,7 +15,7 @@ from llmvault.sources.records.layout import ROOT_FILE
 from llmvault.sources.records.load import Imported, compare_with_capture, import_capture
 from llmvault.sources.records.reading import CapturedCollection, read_capture
 from llmvault.sources.records.rows import encode_point
-from tests.contract.source import SourceExample, capture_into
+from tests.contract.source import SourceExample, capture_into, captured_once
 
 RECORDS = frozenset({ROOT_FILE})
 
@@ -90,7 +90,7 @@ class RecordsContract:
     def test_a_store_made_of_a_capture_holds_every_point(
         self, example: SourceExample, tmp_path: Path
     ) -> None:
-        recorded, _ = capture_into(example.source, tmp_path / "restored", tmp_path)
+        recorded, _ = captured_once(self, example, tmp_path / "restored", tmp_path)
         collections = read_capture(tmp_path / "restored")
         assert isinstance(example.source, ImportsRecords)
         (tmp_path / "private").mkdir()

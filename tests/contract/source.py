@@ -21,6 +21,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -126,7 +127,7 @@ class SourceContract:
             assert finding.severity == "warning", f"the example is healthy, but: {finding}"
 
     def test_it_sees_what_is_there(self, example: SourceExample, tmp_path: Path) -> None:
-        observation, _ = capture_into(example.source, tmp_path / "restored", tmp_path)
+        observation, _ = captured_once(self, example, tmp_path / "restored", tmp_path)
         assert {model.name for model in observation.models} >= example.models
         assert {found.name for found in observation.collections} >= example.collections
 
@@ -134,7 +135,7 @@ class SourceContract:
         self, example: SourceExample, tmp_path: Path
     ) -> None:
         restored = tmp_path / "restored"
-        capture_into(example.source, restored, tmp_path)
+        captured_once(self, example, restored, tmp_path)
         assert example.files
         for path in example.files:
             assert (restored / path).is_file(), f"{path} is not in the capture"
@@ -143,7 +144,7 @@ class SourceContract:
         self, example: SourceExample, tmp_path: Path
     ) -> None:
         restored = tmp_path / "restored"
-        _, known = capture_into(example.source, restored, tmp_path)
+        _, known = captured_once(self, example, restored, tmp_path)
         for path, expected in known.items():
             assert entry_of(restored, path).kind == "file"
             assert hashlib.sha256((restored / path).read_bytes()).hexdigest() == expected
@@ -179,14 +180,14 @@ class SourceContract:
 
     def test_what_was_captured_checks_out(self, example: SourceExample, tmp_path: Path) -> None:
         restored = tmp_path / "restored"
-        recorded, _ = capture_into(example.source, restored, tmp_path)
+        recorded, _ = captured_once(self, example, restored, tmp_path)
         checks = example.source.check(restored, through_json(recorded))
         _assert_well_formed(checks, example.source)
         assert not [check for check in checks if check.verdict is not Verdict.PROVEN]
 
     def test_damage_is_found(self, example: SourceExample, tmp_path: Path) -> None:
         restored = tmp_path / "restored"
-        recorded, _ = capture_into(example.source, restored, tmp_path)
+        recorded, _ = captured_once(self, example, restored, tmp_path)
         self.damage(restored)
         checks = example.source.check(restored, through_json(recorded))
         _assert_well_formed(checks, example.source)
@@ -194,7 +195,7 @@ class SourceContract:
 
     def test_nothing_restored_is_never_proven(self, example: SourceExample, tmp_path: Path) -> None:
         restored = tmp_path / "restored"
-        recorded, _ = capture_into(example.source, restored, tmp_path)
+        recorded, _ = captured_once(self, example, restored, tmp_path)
         empty = tmp_path / "empty"
         empty.mkdir()
         checks = example.source.check(empty, through_json(recorded))
@@ -203,7 +204,7 @@ class SourceContract:
 
     def test_nothing_recorded_is_never_proven(self, example: SourceExample, tmp_path: Path) -> None:
         restored = tmp_path / "restored"
-        capture_into(example.source, restored, tmp_path)
+        captured_once(self, example, restored, tmp_path)
         checks = example.source.check(restored, Observation())
         _assert_well_formed(checks, example.source)
         assert combine(check.verdict for check in checks) is not Verdict.PROVEN
@@ -252,7 +253,7 @@ class OpensContract:
         self, example: SourceExample, tmp_path: Path
     ) -> None:
         restored = tmp_path / "restored"
-        capture_into(example.source, restored, tmp_path)
+        captured_once(self, example, restored, tmp_path)
         assert isinstance(example.source, Opens)
         with example.source.open_live() as live:
             before = {found.name: found for found in live.describe()}
@@ -267,6 +268,35 @@ class OpensContract:
             }
             assert _nearest_to_samples(again) == answers
         assert before
+
+
+@dataclasses.dataclass(frozen=True)
+class _Captured:
+    """A capture that is not written to: tests get copies."""
+
+    root: Path
+    observation: Observation
+    known: Mapping[str, str]
+
+
+_CAPTURES: dict[tuple[type, str], _Captured] = {}
+
+
+def captured_once(
+    suite: object, example: SourceExample, target: Path, tmp_path: Path
+) -> tuple[Observation, Mapping[str, str]]:
+    """As :func:`capture_into`; of one live source the first capture serves all tests of a suite.
+
+    What is new in another capture is for the tests that capture themselves.
+    """
+    key = (type(suite), example.source.location())
+    if key not in _CAPTURES or not _CAPTURES[key].root.is_dir():
+        root = tmp_path / "captured"
+        observation, known = capture_into(example.source, root, tmp_path)
+        _CAPTURES[key] = _Captured(root, observation, known)
+    found = _CAPTURES[key]
+    subprocess.run(("cp", "-a", f"{found.root}/.", str(target)), check=True)
+    return found.observation, found.known
 
 
 class _ReaderFailedError(Exception):
