@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from urllib.parse import urlsplit
 
 from llmvault.core.errors import RefusedError
@@ -16,6 +15,7 @@ from llmvault.sources.chroma.engine import engine_on
 from llmvault.sources.chroma.points import ChromaPoints, undone_on_error
 from llmvault.sources.interface import RecordsTarget, SourcePorts
 from llmvault.sources.stores.address import plain_url
+from llmvault.sources.stores.files import emptied_on_error
 from llmvault.sources.stores.points import ServedPoints
 
 _SAMPLE = 16
@@ -58,24 +58,13 @@ class ChromaImporter:
             return
         directory = Path(address)
         refuse_used_directory(directory)
-        existed = directory.exists()
-        try:
-            with self._directory(directory) as points:
-                yield points
-        except BaseException:
-            _clear(directory, keep=existed)
-            raise
+        with emptied_on_error(directory), self._directory(directory) as points:
+            yield points
 
     @contextmanager
     def _directory(self, path: Path) -> Iterator[ServedPoints]:
         with engine_on(path, (), sample=_SAMPLE, runner=self._ports.runner) as engine:
             yield ServedPoints(engine, at_one_moment=True)
-
-
-def _clear(directory: Path, *, keep: bool) -> None:
-    rmtree(directory, ignore_errors=True)
-    if keep:
-        directory.mkdir(exist_ok=True)
 
 
 def refuse_used_directory(target: Path) -> None:

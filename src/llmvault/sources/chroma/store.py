@@ -56,6 +56,7 @@ from llmvault.sources.stores.erasing import (
     going,
     ids_going,
 )
+from llmvault.sources.stores.files import copying, emptied_on_error
 from llmvault.sources.stores.points import ServedPoints
 from llmvault.sources.stores.process import StoreProcess
 from llmvault.sources.stores.residue import ResidueSearch
@@ -201,7 +202,8 @@ class ChromaStore:
                 "they hold neither a Chroma directory nor records of one",
                 "restore the source again",
             )
-        clone_tree(restored, root)
+        with copying(f"target {root}"):
+            clone_tree(restored, root)
         with reading(root, immutable=True) as connection:
             databases = read_layout(connection).databases
         with self._open(root, databases) as engine:
@@ -217,7 +219,7 @@ class ChromaStore:
         if urlsplit(address).scheme not in ("http", "https"):
             target = Path(address)
             self._refuse_directory(target)
-            with self._brought_up(restored, target) as engine:
+            with emptied_on_error(target), self._brought_up(restored, target) as engine:
                 return engine.describe()
         with tempfile.TemporaryDirectory(prefix="llmvault-chroma-") as private:
             root = Path(private) / "store"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from llmvault.sources.interface import RecordsTarget, SourcePorts
-from llmvault.sources.stores.files import copying, refuse_address, refuse_place
+from llmvault.sources.stores.files import copying, emptied_on_error, refuse_address, refuse_place
 from llmvault.sources.stores.points import ServedPoints
 from llmvault.sources.stores.process import store_process
 
@@ -47,17 +46,11 @@ class LanceImporter:
         """
         path = refuse_address(address)
         refuse_place(path, self._live, directory=True)
-        existed = path.exists()
-        with copying(f"target {path}"):
-            path.mkdir(parents=True, exist_ok=True)
-        try:
+        with emptied_on_error(path):
+            with copying(f"target {path}"):
+                path.mkdir(parents=True, exist_ok=True)
             with self._open(path) as points:
                 yield points
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            if existed:
-                path.mkdir()
-            raise
 
     @contextmanager
     def _open(self, path: Path) -> Iterator[ServedPoints]:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from urllib.parse import urlsplit
 
 from llmvault.core.errors import RefusedError
@@ -15,7 +14,7 @@ from llmvault.core.secrets import Secret
 from llmvault.sources.interface import RecordsTarget, SourcePorts
 from llmvault.sources.milvus.points import MilvusPoints, undone_on_error
 from llmvault.sources.stores.address import plain_url
-from llmvault.sources.stores.files import refuse_place
+from llmvault.sources.stores.files import emptied_on_error, refuse_place
 from llmvault.sources.stores.process import StoreProcess, store_process
 
 _WORKER = "llmvault.sources.milvus.worker"
@@ -62,15 +61,11 @@ class MilvusImporter:
             return
         directory = lite_directory(address)
         refuse_place(directory, None, directory=True)
-        existed = directory.exists()
-        try:
-            with open_milvus(self._ports.runner, str(directory)) as client:
-                yield MilvusPoints(client, at_one_moment=True)
-        except BaseException:
-            rmtree(directory, ignore_errors=True)
-            if existed:
-                directory.mkdir(exist_ok=True)
-            raise
+        with (
+            emptied_on_error(directory),
+            open_milvus(self._ports.runner, str(directory)) as client,
+        ):
+            yield MilvusPoints(client, at_one_moment=True)
 
 
 def lite_directory(address: str) -> Path:

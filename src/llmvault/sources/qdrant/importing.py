@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from urllib.parse import urlsplit
 
 from llmvault.core.secrets import Secret
@@ -15,7 +14,7 @@ from llmvault.sources.qdrant.embedded import embedded_engine
 from llmvault.sources.qdrant.points import QdrantPoints, undone_on_error
 from llmvault.sources.qdrant.server import open_server
 from llmvault.sources.stores.address import plain_url
-from llmvault.sources.stores.files import refuse_place
+from llmvault.sources.stores.files import emptied_on_error, refuse_place
 
 
 class QdrantImporter:
@@ -56,14 +55,10 @@ class QdrantImporter:
             return
         directory = Path(address)
         refuse_place(directory, None, directory=True)
-        existed = directory.exists()
-        try:
-            with embedded_engine(
+        with (
+            emptied_on_error(directory),
+            embedded_engine(
                 self._ports.runner, f"Qdrant shards in {directory}", {}, root=directory
-            ) as engine:
-                yield QdrantPoints(engine, at_one_moment=True)
-        except BaseException:
-            rmtree(directory, ignore_errors=True)
-            if existed:
-                directory.mkdir(exist_ok=True)
-            raise
+            ) as engine,
+        ):
+            yield QdrantPoints(engine, at_one_moment=True)

@@ -128,15 +128,21 @@ def place_tree(source: Path, target: Path) -> None:
     Raises:
         UnavailableError: when it cannot be copied, e.g. because the disk is full.
     """
-    was_there = target.is_dir()
-    with copying(f"target {target}"):
-        try:
-            clone_tree(source, target)
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            if was_there:
-                target.mkdir()
-            raise
+    with copying(f"target {target}"), emptied_on_error(target):
+        clone_tree(source, target)
+
+
+@contextmanager
+def emptied_on_error(place: Path) -> Iterator[None]:
+    """Leave a directory as it was, absent or empty, when the context is left with an error."""
+    was_there = place.exists()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        if was_there:
+            place.mkdir(exist_ok=True)
+        raise
 
 
 def hand_over(place: Path) -> None:
