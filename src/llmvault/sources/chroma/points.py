@@ -13,7 +13,7 @@ from llmvault.core.errors import IntegrityError, RefusedError, UnavailableError,
 from llmvault.sources.chroma.opened import OpenChroma, OpenCollection, engine_errors
 from llmvault.sources.chroma.records import CollectionHeader, Database, Record
 from llmvault.sources.interface import Point, RecordSet, VectorField
-from llmvault.sources.records.rows import to_json
+from llmvault.sources.records.rows import check_dimension, to_json
 
 _IDS_A_FETCH = 200
 _INDEX_WORDS = {
@@ -35,6 +35,7 @@ class ChromaPoints:
         self._store = store
         self.at_one_moment = at_one_moment
         self._known: dict[str, OpenCollection] = {}
+        self._wanted: dict[str, RecordSet] = {}
         self._foreign: dict[str, RecordSet] = {}
         self.made: list[str] = []
 
@@ -97,16 +98,27 @@ class ChromaPoints:
             created = self._store.create(header)
         self.made.append(name)
         self._known[name] = created
+        self._wanted[name] = wanted
         if wanted.kind != "chroma":
             self._foreign[name] = wanted
         return name
 
     def add(self, name: str, points: Iterator[Point]) -> None:
-        """Add points, a page in memory at a time."""
-        foreign = name in self._foreign
-        records = (record_of(self.kept_form(name, each) if foreign else each) for each in points)
+        """Add points, a page in memory at a time.
+
+        Raises:
+            IntegrityError: when a vector has not the dimension that is stated: Chroma itself takes
+                that of the first.
+        """
+        records = (record_of(self._kept(name, each)) for each in points)
         with engine_errors(f"collection {name}"):
             self._store.fill(self._collection(name), records)
+
+    def _kept(self, name: str, point: Point) -> Point:
+        for field in self._wanted[name].vectors if name in self._wanted else ():
+            where = f"{name}: record {point.id!r}"
+            check_dimension(where, field, point.vectors.get(field.name))
+        return self.kept_form(name, point)
 
     def kept_form(self, name: str, point: Point) -> Point:
         """Return a point as Chroma keeps it: flat metadata, other values as JSON text."""
