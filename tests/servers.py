@@ -245,6 +245,8 @@ def milvus_server(directory: Path) -> Iterator[str]:
 from milvus_lite.adapter.grpc.server import start_server_in_thread
 from pymilvus import MilvusClient
 import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 server, database, port = start_server_in_thread({str(directory)!r}, port={port})
 client = MilvusClient(f"http://127.0.0.1:{{port}}")
 for name in client.list_collections():

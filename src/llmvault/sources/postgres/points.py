@@ -11,6 +11,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from llmvault.sources.interface import Point, RecordSet, VectorField
 from llmvault.sources.postgres.connection import Connection, database_errors, value
 from llmvault.sources.postgres.erasing import delete_rows
 from llmvault.sources.postgres.facts import OpenDatabase, Table, read_tables
-from llmvault.sources.records.rows import from_json, to_json
+from llmvault.sources.records.rows import check_dimension, from_json, to_json
 
 if TYPE_CHECKING:
     from psycopg import sql
@@ -320,7 +321,7 @@ class PostgresPoints:
                 sql.SQL(", ").join(parts)
             )
         )
-        with database_errors(f"table {name}"):
+        with database_errors(f"table {name}"), _bad_values(f"table {name}"):
             self._copy(readable, wanted, points, texts)
             self._connection.execute(_moving(readable, texts))
             self._connection.execute("DROP TABLE llmvault_load")
@@ -338,6 +339,9 @@ class PostgresPoints:
         ):
             copy.set_types(["bytea"] * (len(texts) + len(readable.vectors)))
             for point in points:
+                for field in wanted.vectors:
+                    where = f"{wanted.name}: record {point.id!r}"
+                    check_dimension(where, field, point.vectors.get(field.name))
                 copy.write_row(_row(readable, wanted, point, texts))
 
     def kept_form(self, name: str, point: Point) -> Point:
@@ -407,6 +411,20 @@ class PostgresPoints:
                         sql.Identifier(column.name),
                     )
                 )
+
+
+@contextmanager
+def _bad_values(thing: str) -> Iterator[None]:
+    """Tell of values that the database cannot hold, without showing them."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.DataError as error:
+        state = error.sqlstate or "none"
+        raise IntegrityError(
+            thing, f"it cannot hold a value of a record (SQLSTATE {state})"
+        ) from error
 
 
 def _columns(connection: Connection, table: Table) -> tuple[Column, ...]:
