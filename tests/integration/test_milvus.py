@@ -78,7 +78,7 @@ def test_a_database_that_never_rests_is_unproven(
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = iter(range(10_000))
-    monkeypatch.setattr(settled, "_state", lambda root: {"file": (next(states), 0, 0, 0)})
+    monkeypatch.setattr(settled, "state_of", lambda root: {"file": (next(states), 0, 0, 0)})
     monkeypatch.setattr(settled, "_PAUSE_SECONDS", 0.0)
     _, recorded = captured(milvus(path=live), tmp_path)
     assert grave(recorded) == {"changed-during-copy": "unproven"}

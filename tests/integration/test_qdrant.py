@@ -325,7 +325,7 @@ def test_shards_that_never_rest_are_unproven(
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = iter(range(10_000))
-    monkeypatch.setattr(settled, "_state", lambda root: {"file": (next(states), 0, 0, 0)})
+    monkeypatch.setattr(settled, "state_of", lambda root: {"file": (next(states), 0, 0, 0)})
     monkeypatch.setattr(settled, "_PAUSE_SECONDS", 0.0)
     _, recorded = captured(qdrant(path=live), tmp_path)
     assert grave(recorded) == {"changed-during-copy": "unproven"}

@@ -87,7 +87,7 @@ def test_validate_as_json(tmp_path: Path) -> None:
     told = document(done)
     assert told["items"] == {
         **{"repositories": 1, "sources": 1, "engines": 0, "goldens": 0, "plans": 1},
-        **dict.fromkeys(("retention", "people", "approvals", "windows", "jobs"), 0),
+        **dict.fromkeys(("retention", "people", "approvals", "windows", "jobs", "notify"), 0),
     }
     assert [one["rule"] for one in told["advice"]] == ["single-copy"]
     assert told["files"] == [str(tmp_path.resolve() / "policy.yaml")]

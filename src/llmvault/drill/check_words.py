@@ -37,6 +37,11 @@ KNOWN = {
         "the newest recovery point cannot be read; an older one was drilled",
         "The newest recovery point can be read.",
     ),
+    "streams": CheckWords(
+        "ZFS streams that can be received",
+        "a stream, or one that it builds on, cannot be received",
+        "The streams were received into a scratch pool, and its snapshots are those captured.",
+    ),
     "checkpoint": CheckWords(
         "signature of the ledger",
         "the ledger's head is not signed by this installation",

@@ -17,6 +17,7 @@ import llmvault
 SOURCES = Path(llmvault.__file__).parent
 # words with which restic takes away what a snapshot refers to
 RESTIC_WORDS = {"forget", "prune", "rewrite", "--prune", "--forget", "--delete", "--remove-all"}
+_SERVERS = ("chroma", "milvus", "qdrant")  # which are asked to forget points
 S3_WORDS = {"delete_object", "delete_objects", "delete_bucket"}
 
 
@@ -55,8 +56,38 @@ ALLOWED = {
         "ledger/rotation.py rotate_key",
         "recovery/run.py _enter",
     },
+    "points that a person asked to have deleted, in the live store and not in a backup": {
+        "sources/chroma/opened.py forget",
+        "sources/lancedb/erasing.py forget",
+        "sources/milvus/worker.py forget",
+        "sources/postgres/points.py forget",
+    },
+    "a live store's directory once it was made anew without such points, or a fresh one not used": {
+        "sources/stores/erasing.py discard",
+        "sources/stores/erasing.py mend",
+        "sources/stores/erasing.py put_in_place",
+    },
+    "our own lock and head start, which serve until restic's snapshot is there": {
+        "packs/files.py _write",
+        "packs/files.py held",
+        "packs/journal.py remove",
+        "packs/journal.py sweep",
+        "packs/run.py written_ahead",
+    },
+    "a scratch pool of our own for a drill of ZFS streams": {
+        "sources/zfs_stream/receiving.py _destroy_dead",
+        "sources/zfs_stream/receiving.py _forget",
+        "sources/zfs_stream/receiving.py scratch_pool",
+    },
+    "units of systemd that llmvault installed and no longer needs": {
+        "schedule/install.py _remove_ours",
+    },
     "the file of an unfinished write, which nothing names yet": {
         "core/files.py write_durably",
+        "packs/files.py put",
+        "packs/files.py save",
+        "packs/files.py sweep",
+        "packs/writing.py abandon",
         "keys/signing.py _make",
         "sources/sqlite/store.py _place",
     },
@@ -113,19 +144,15 @@ ALLOWED = {
         "sources/weaviate/store.py open_restored",
     },
     "a restore that failed, in a place or collection that was empty or not there before": {
-        "sources/chroma/importing.py _clear",
         "sources/chroma/points.py undo",
+        "sources/stores/files.py emptied_on_error",
         "sources/elasticsearch/store.py _restore",
-        "sources/lancedb/importing.py target",
-        "sources/milvus/importing.py target",
         "sources/postgres/physical.py load",
-        "sources/qdrant/importing.py target",
         "sources/qdrant/points.py undo",
         "sources/qdrant/store.py _load_snapshots",
         "sources/records/export.py undo",
         "sources/redis/store.py _take_back",
         "sources/sqlite/importing.py target",
-        "sources/stores/files.py place_tree",
         "sources/weaviate/store.py _restore",
     },
     "a file that was just made, cut to the size of what is cloned into it": {
@@ -194,11 +221,18 @@ def saying(words: set[str]) -> set[str]:
 
 def test_restic_is_told_to_delete_in_one_place() -> None:
     # "prune" of the ledger's old entries: a kind of entry, a command, a section of the policy
-    nouns = {"evidence/kinds.py", "cli/ledger.py", "policy/references.py"}
+    # "forget" of points: what is asked of a store
+    nouns = {
+        *("evidence/kinds.py", "cli/ledger.py", "policy/references.py"),
+        *(f"sources/{kind}/worker.py" for kind in ("lancedb", "milvus", "sqlite")),
+        *("sources/lancedb/store.py", "sources/milvus/points.py", "sources/sqlite/store.py"),
+    }
     assert saying(RESTIC_WORDS) - nouns == {"restic/command.py"}
     section = {
         ("app/pruning.py", "declared_prune"),
         ("policy/references.py", "reference_problems"),
+        *((f"sources/{kind}/store.py", "_erase_from_server") for kind in _SERVERS),
+        ("sources/postgres/database.py", "erase"),
     }
     assert callers("forget", "prune") - section == {
         ("restic/repo.py", "forget"),
@@ -226,6 +260,8 @@ def test_no_program_is_started_that_deletes_files() -> None:
         "snapshotters/commands.py",  # which package has the program
         "snapshotters/lvm.py",
         "snapshotters/zfs.py",
+        "sources/zfs_stream/receiving.py",  # scratch pools of our own
+        "sources/zfs_stream/snapshots.py",  # snapshots that our own journal names
     }
 
 

@@ -149,7 +149,12 @@ def test_a_target_that_fails_is_a_finding_that_the_others_are_told(
     (found,) = teller.look([LATE], clock.now())
     assert (found.kind, found.subject, found.severity) == ("notification-failed", "chat", "error")
     assert "answered 500" in found.message
-    until(lambda: any("chat cannot be told" in title for title in sender.titles("all")))
+    until(
+        lambda: (
+            teller.look([LATE], clock.now())
+            and any("chat cannot be told" in title for title in sender.titles("all"))
+        )
+    )
     sender.fails.clear()
     assert teller.look([LATE], clock.now()), "it is not tried before its time"
     assert sender.titles("chat") == []
