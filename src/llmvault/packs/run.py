@@ -180,6 +180,7 @@ class _Reader:
 
     def __init__(self, targets: Sequence[_Target], stopped: Event) -> None:
         self._buffer = bytearray(BLOB_SIZE)
+        self._blob = hashlib.sha256()
         self._writers = [(target, target.writer("data", BLOB_SIZE)) for target in targets]
         self._stopped = stopped
 
