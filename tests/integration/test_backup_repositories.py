@@ -345,4 +345,5 @@ def test_after_kill_9_the_next_backup_is_clean(vault: Vault, live: Path) -> None
     assert result.verdict is Verdict.PROVEN
     assert not list(vault.state.glob("staging/*/*"))
     assert [m.id for m in whole_manifests(vault.repositories["primary"], ())] == [manifest.id]
-    vault.restic("check", "--retry-lock", "10s")  # the dead run's restic gives its lock back
+    # a restic that ends while it makes its lock may leave it: maintenance removes such locks
+    vault.restic("check", "--no-lock")

@@ -118,6 +118,7 @@ POINTS = {
 STATUS = {
     "verdict": str,
     "holds": int,
+    "ledger": {"entries": int, "verified": type(None)},  # `ledger verify` was never run
     "hosts": list,  # those that share the catalog: none here
     "plans": [
         {

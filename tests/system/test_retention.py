@@ -250,7 +250,7 @@ def day_of(point: str) -> str:
 
 def test_a_hold_on_logs_holds_what_may_have_them(history: History) -> None:
     before = history.actions()
-    older, victim = [one for one, action in before.items() if action == "delete"][-2:]
+    older, _, victim = [one for one, action in before.items() if action == "delete"][-3:]
     logs = ("hold", "add", "--logs", f"{day_of(victim)}..{day_of(victim)}")
     case = ("--matter", "case 11", "--why", "requests of that day are asked for")
     approved = history.approved()

@@ -17,7 +17,7 @@ from llmvault.backup.plan import Judgement, judge
 from llmvault.core.clock import Clock
 from llmvault.core.entries import Entry
 from llmvault.core.errors import VaultError
-from llmvault.core.files import write_durably
+from llmvault.core.files import has_holes, write_durably
 from llmvault.packs.model import HeadStart, Written, large_files
 from llmvault.recovery_points.model import FileRecord, FileState
 from llmvault.restic.command import BackupOptions
@@ -230,9 +230,14 @@ class TreeReader:
         Not where restic is to compare with a snapshot that is older than what is remembered of the
         files: it may hold them all.
         """
-        large = large_files(judgement.changed) if reading.compression == "off" else ()
         repositories = self.repositories.values()
-        if not large or not all(one.written_ahead and one.directory() for one in repositories):
+        if reading.compression != "off" or not all(
+            one.written_ahead and one.directory() for one in repositories
+        ):
+            yield Written({}, {})
+            return
+        large = large_files(judgement.changed, lambda entry: has_holes(root / entry.path))
+        if not large:
             yield Written({}, {})
             return
         if not all(self._has_parent_or_nothing(one, reading) for one in repositories):

@@ -120,6 +120,19 @@ def _entry(full: str, relative: str) -> Entry:
     )
 
 
+def has_holes(path: Path) -> bool:
+    """Whether a file takes less space than its size because parts of it were never written.
+
+    A file of which that cannot be found out is taken for one.
+    """
+    try:
+        with path.open("rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            return size > 0 and os.lseek(stream.fileno(), 0, os.SEEK_HOLE) < size
+    except OSError:
+        return True
+
+
 def list_tree(root: Path, *, on_error: Callable[[str, OSError], None]) -> Iterator[Entry]:
     """Yield every name below `root`, depth first and sorted by name in each directory.
 

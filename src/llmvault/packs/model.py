@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,16 @@ class Written:
     sha256: Mapping[str, str]
 
 
-def large_files(files: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the files that are worth writing here; none when they are too few."""
-    large = tuple(entry for entry in files if entry.size >= LARGE and is_plain(entry.path))
+def large_files(
+    files: Iterable[Entry], has_holes: Callable[[Entry], bool] = lambda _: False
+) -> tuple[Entry, ...]:
+    """Return the files that are worth writing here; none when they are too few.
+
+    Not those with holes: restic writes them again as holes, but only where it cut them itself.
+    """
+    large = tuple(
+        entry
+        for entry in files
+        if entry.size >= LARGE and is_plain(entry.path) and not has_holes(entry)
+    )
     return large if sum(entry.size for entry in large) >= WORTH_IT else ()

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from llmvault.core.files import (
     entry_of,
+    has_holes,
     list_tree,
     private_directory,
     remove_tree,
@@ -227,3 +228,14 @@ def test_two_threads_may_make_the_same_private_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, range(8)))
     assert (tmp_path / "a" / "b" / "c" / "d").is_dir()
+
+
+def test_files_with_holes_are_told_from_others(tmp_path: Path) -> None:
+    whole, sparse, empty = (tmp_path / name for name in ("whole", "sparse", "empty"))
+    whole.write_bytes(bytes(1 << 20))
+    empty.touch()
+    with sparse.open("wb") as stream:
+        stream.write(b"start")
+        stream.truncate(1 << 20)
+    assert [has_holes(one) for one in (whole, sparse, empty)] == [False, True, False]
+    assert has_holes(tmp_path / "absent"), "what cannot be looked at is left alone"

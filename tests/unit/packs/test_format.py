@@ -115,4 +115,5 @@ def test_a_few_small_files_are_not_worth_it() -> None:
     enough = [replace(large, path=str(number)) for number in range(WORTH_IT // LARGE)]
     assert large_files([*enough, FILE]) == tuple(enough)
     assert large_files(enough[1:]) == ()
+    assert large_files(enough, lambda entry: entry == enough[0]) == ()
     assert large_files([replace(large, path='"', size=WORTH_IT)]) == ()
