@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.measure import compile_modules
 from llmvault.catalog.session import open_catalog
 from tests.servers import PostgresServer, postgres_server
 from tests.system.deployment import Deployment, make_small
@@ -115,6 +116,7 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--output", type=Path)
     chosen = options.parse_args()
+    compile_modules()
     with tempfile.TemporaryDirectory(prefix="llmvault-fleet-", dir="/var/tmp") as place:
         deployment = make_small(Path(place) / "base")
         with postgres_server() as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import statistics
 import subprocess
@@ -9,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import llmvault
 
 _LOOK_SECONDS = 0.1
 
@@ -26,6 +29,11 @@ class Sample:
     peak_mib: float
     read_mib: float
     family_mib: float = 0.0
+
+
+def compile_modules() -> None:
+    """Compile llmvault's modules, as pip does, also where Python is kept from writing them."""
+    compileall.compile_dir(Path(llmvault.__file__).parent, quiet=1)
 
 
 def run(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> Sample:

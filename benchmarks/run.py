@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import compileall
 import json
 import os
 import platform
@@ -18,10 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import llmvault
 from benchmarks.data import SMALL_FILES, make_tree, write_shard
 from benchmarks.ledger import THREADS, measure_ledger
-from benchmarks.measure import Sample, drop_caches, median, run
+from benchmarks.measure import Sample, compile_modules, drop_caches, median, run
 from benchmarks.quarter import write_quarter
 from benchmarks.retention import retention
 from llmvault.core.clock import SystemClock
@@ -352,8 +350,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where to work (default: a temporary one)")
     options = parser.parse_args()
     now = datetime.now(UTC)
-    # as pip leaves what it installs, also where the environment keeps Python from writing it
-    compileall.compile_dir(Path(llmvault.__file__).parent, quiet=1)
+    compile_modules()
     with tempfile.TemporaryDirectory(prefix="llmvault-bench-", dir=options.directory) as base:
         bench = Bench(Path(base), options.rounds, int(options.size * 2**30))
         make_tree(bench.tree, size=bench.size)

@@ -225,22 +225,9 @@ class TreeReader:
     def _written_ahead(
         self, root: Path, reading: Reading, judgement: Judgement
     ) -> Iterator[Written]:
-        """Write what is large and changed ahead of restic, where that is possible.
-
-        Not where restic is to compare with a snapshot that is older than what is remembered of the
-        files: it may hold them all.
-        """
-        repositories = self.repositories.values()
-        if reading.compression != "off" or not all(
-            one.written_ahead and one.directory() for one in repositories
-        ):
-            yield Written({}, {})
-            return
-        large = large_files(judgement.changed, lambda entry: has_holes(root / entry.path))
+        """Write what is large and changed ahead of restic, where that is possible."""
+        large = self._large_files(root, reading, judgement)
         if not large:
-            yield Written({}, {})
-            return
-        if not all(self._has_parent_or_nothing(one, reading) for one in repositories):
             yield Written({}, {})
             return
         from llmvault.packs.run import Ahead, written_ahead  # only where something is large
@@ -248,6 +235,22 @@ class TreeReader:
         ahead = Ahead(self.clock, self.host, self.journal, self.on_bytes)
         with written_ahead(ahead, self.repositories, reading.parents, root, large) as written:
             yield written
+
+    def _large_files(self, root: Path, reading: Reading, judgement: Judgement) -> tuple[Entry, ...]:
+        """Return the files to be written ahead of restic.
+
+        None where restic is to compare with a snapshot that is older than what is remembered of the
+        files: it may hold them all.
+        """
+        repositories = self.repositories.values()
+        if reading.compression != "off" or not all(
+            one.written_ahead and one.directory() for one in repositories
+        ):
+            return ()
+        large = large_files(judgement.changed, lambda entry: has_holes(root / entry.path))
+        if not large or not all(self._has_parent_or_nothing(one, reading) for one in repositories):
+            return ()
+        return large
 
     def _has_parent_or_nothing(self, repository: Repository, reading: Reading) -> bool:
         try:
